@@ -1,0 +1,5 @@
+"""Every table, so that the metadata is whole wherever one of them is imported."""
+
+from db.tables import broadcasts, conversations, deliveries, establishments, inbound, officers, reports
+
+__all__ = ["broadcasts", "conversations", "deliveries", "establishments", "inbound", "officers", "reports"]

@@ -1,0 +1,137 @@
+"""The ledger of everything we push, the contents it refers to, and the buttons under it."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, BigId, choice
+
+
+class Lane(enum.IntEnum):
+    """Who goes first; lower goes earlier."""
+
+    REPLY = 0  # answers to whoever has just written
+    REPORT = 1  # reports to duty officers
+    URGENT = 2  # urgent notices
+    ROUTINE = 3  # routine notices
+    REMINDER = 4  # reminders, progress, digests
+
+
+class DeliveryState(enum.StrEnum):
+    """Where one push stands."""
+
+    PENDING = "pending"  # to be sent, from `due_at` on
+    SENDING = "sending"  # claimed; the call may be under way
+    SENT = "sent"  # the platform took it
+    FAILED = "failed"  # gave up: the platform refuses it, or too many attempts
+    UNDELIVERABLE = "undeliverable"  # blocked, gone, never there
+    CANCELLED = "cancelled"  # called off before it was sent
+    EXPIRED = "expired"  # its time passed before it was sent
+    UNKNOWN = "unknown"  # the call went out and the answer never came
+
+
+class Content(Base):
+    """What a delivery says (an Outgoing), sealed. Shared by all deliveries of a broadcast."""
+
+    __tablename__ = "contents"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(64), index=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class Delivery(Base):
+    """One push to one recipient.
+
+    `key` says what it is for and is unique, so that nothing can be queued twice. `address` is sealed when
+    `address_sealed` (a reporter's); a `passing` row (an answer, an edit) leaves the ledger once it is sent.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index(
+            "ix_deliveries_waiting",
+            "channel",
+            "lane",
+            "due_at",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_deliveries_in_flight",
+            "channel",
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
+        Index("ix_deliveries_broadcast", "broadcast_id", "state"),
+        Index("ix_deliveries_origin", "origin"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(160), unique=True)
+    origin: Mapped[str] = mapped_column(String(64))
+    broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
+    content_id: Mapped[str] = mapped_column(ForeignKey("contents.id"))
+    channel: Mapped[str] = mapped_column(String(16))
+    address: Mapped[str] = mapped_column(String(255))
+    address_sealed: Mapped[bool] = mapped_column(default=False)
+    passing: Mapped[bool] = mapped_column(default=False)
+    edits: Mapped[str | None] = mapped_column(String(64))
+    lane: Mapped[int] = mapped_column(SmallInteger)
+    state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), default=DeliveryState.PENDING)
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
+    due_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    message_id: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str | None] = mapped_column(String(40))
+    opened_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    resend_of: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ButtonRow(Base):
+    """A button that was shown: what it does is sealed, and whom it answers to is a keyed hash."""
+
+    __tablename__ = "buttons"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    addressee: Mapped[str] = mapped_column(String(32))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    once: Mapped[bool]
+    delivery_id: Mapped[int | None] = mapped_column(BigInteger)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]
+
+
+class MediaRow(Base):
+    """A file, sealed under its own data key; `origin` says what it belongs to (`report:7`, `notice:3`)."""
+
+    __tablename__ = "media"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    origin: Mapped[str] = mapped_column(String(64), index=True)
+    token: Mapped[str] = mapped_column(String(32), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(120))
+    mime: Mapped[str] = mapped_column(String(80))
+    size: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class MediaHandle(Base):
+    """What a platform calls a file it already has, so that it is uploaded once."""
+
+    __tablename__ = "media_handles"
+
+    media_id: Mapped[int] = mapped_column(ForeignKey("media.id", ondelete="CASCADE"), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(16), primary_key=True)
+    handle: Mapped[str] = mapped_column(String(255))
