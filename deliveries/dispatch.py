@@ -1,0 +1,305 @@
+"""Sends what the ledger holds for one channel: claim, send outside any transaction, settle.
+
+Each turn is one transaction that writes every outcome since the last turn and claims as many rows as may leave in
+the next moment ("group commit"). At a slow rate that is one transaction a message, at a high rate it batches by
+itself; after a crash at most the rows in flight are in doubt: rate × (round trip + AHEAD).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from channels.port import (
+    ChannelDown,
+    Moved,
+    RecipientGone,
+    Rejected,
+    SendError,
+    TryLater,
+    Uncertain,
+)
+from channels.sender import Sender
+from db.engine import Sessions
+from db.tables.deliveries import DeliveryState, Lane
+from deliveries.ledger import Claimed, Outcome, claim, next_due_at, settle
+from deliveries.pace import Pace
+from deliveries.retry import channel_delay, next_delay
+
+log = structlog.get_logger(__name__)
+
+#: How far ahead rows are claimed, seconds: long enough to keep the pace, short enough to leave little in doubt.
+AHEAD = 0.05
+#: The longest sleep without a reason to wake, seconds.
+_IDLE = 1.0
+#: How long a chat with a message under way is left alone before the next one is tried.
+_BUSY = timedelta(milliseconds=20)
+#: How long sends under way may take to finish when the process is told to stop, seconds.
+_DRAIN = 6.0
+
+
+class Dispatcher:
+    """One channel's sending loop.
+
+    Args:
+        slots: How many sends may be under way at once; memory does not grow beyond them.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        channel: str,
+        sender: Sender,
+        pace: Pace,
+        clock: Callable[[], datetime],
+        *,
+        slots: int = 64,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.channel = channel
+        self._sessions = sessions
+        self._sender = sender
+        self._pace = pace
+        self._clock = clock
+        self._slots = slots
+        self._monotonic = monotonic
+        self._wake = asyncio.Event()
+        self._outcomes: list[Outcome] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._busy: dict[str, int] = {}
+        self._not_before: dict[str, datetime] = {}
+        self._failures = 0
+        self._next_claim = float("-inf")
+        self._stopping = False
+        #: Why the channel takes nothing at the moment; None when it does.
+        self.down: str | None = None
+
+    def wake(self) -> None:
+        """Something may be waiting: look now."""
+        self._next_claim = float("-inf")
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns when what is under way is settled."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until `stop()`; then let what is under way finish, and settle it."""
+        try:
+            while not self._stopping:
+                try:
+                    await self._turn()
+                except (SQLAlchemyError, OSError) as error:
+                    log.error("dispatch_storage_failed", channel=self.channel, error=type(error).__name__)
+                    await asyncio.sleep(1)
+                await self._rest()
+        finally:
+            await self._finish()
+
+    async def drain(self) -> None:
+        """Send until nothing is due and nothing is under way (for tests, the demo and the bench)."""
+        while True:
+            self._next_claim = float("-inf")
+            claimed = await self._turn()
+            if self._under_way:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            elif not claimed and not self._outcomes:
+                return
+
+    async def _turn(self) -> int:
+        """Settle what is known, claim what may leave; returns how many were claimed."""
+        outcomes, self._outcomes = self._outcomes, []
+        budget = self._budget()
+        if not outcomes and not budget:
+            return 0
+        now = self._clock()
+        try:
+            async with self._sessions.begin() as session:
+                await settle(session, outcomes, now=now)
+                claimed = await claim(session, self.channel, limit=budget, now=now)
+                if budget and len(claimed) < budget:
+                    self._sleep_until(await next_due_at(session, self.channel), now)
+        except BaseException:
+            self._outcomes[:0] = outcomes
+            raise
+        for delivery in claimed:
+            self._start(delivery, now)
+        return len(claimed)
+
+    def _budget(self) -> int:
+        """How many rows may be claimed now: free slots, as far as the pace lets them leave within AHEAD."""
+        now = self._monotonic()
+        free = self._slots - len(self._under_way)
+        if free <= 0 or now < self._next_claim:
+            return 0
+        return min(free, self._pace.room(now, now + AHEAD))
+
+    def _sleep_until(self, due_at: datetime | None, now: datetime) -> None:
+        """The queue is empty up to `due_at`: no claim is worth its transaction before then or before a wake."""
+        wait = _IDLE if due_at is None else min(_IDLE, max((due_at - now).total_seconds(), 0.001))
+        self._next_claim = self._monotonic() + wait
+
+    def _start(self, delivery: Claimed, now: datetime) -> None:
+        """Send it in its slot, or put it back when its chat is not ready; order within a chat is kept."""
+        chat = delivery.to.address
+        instant = self._monotonic()
+        ready = self._pace.chat_ready_at(chat, instant, reply=delivery.lane is Lane.REPLY)
+        held = self._not_before.get(chat)
+        if held is not None and held <= now:
+            del self._not_before[chat]
+            held = None
+        if chat in self._busy or held is not None or ready > instant + AHEAD:
+            earliest = max(now + _BUSY, now + timedelta(seconds=ready - instant), held or now)
+            self._put_back(delivery, "chat_busy", earliest)
+            return
+        leaves_at = max(self._pace.take(instant), ready)
+        self._pace.note(chat, leaves_at)
+        self._busy[chat] = self._busy.get(chat, 0) + 1
+        task = asyncio.create_task(self._send(delivery, leaves_at))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _put_back(self, delivery: Claimed, reason: str, due_at: datetime) -> None:
+        # One microsecond keeps the order of several messages that wait for the same chat.
+        self._not_before[delivery.to.address] = due_at + timedelta(microseconds=1)
+        self._outcomes.append(
+            Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=due_at, counts=False)
+        )
+
+    async def _send(self, delivery: Claimed, leaves_at: float) -> None:
+        try:
+            wait = leaves_at - self._monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            outcome = await self._attempt(delivery)
+        except asyncio.CancelledError:
+            outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="interrupted")
+        except Exception as error:
+            log.exception("send_broke", delivery=delivery.id, channel=self.channel, error=type(error).__name__)
+            outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="broke")
+        del self._busy[delivery.to.address]
+        self._outcomes.append(outcome)
+        self._wake.set()
+
+    async def _attempt(self, delivery: Claimed) -> Outcome:
+        try:
+            if delivery.edits is not None:
+                sent = await self._sender.edit(
+                    delivery.to.address,
+                    delivery.edits,
+                    delivery.outgoing,
+                    callback_data=delivery.callback_data,
+                )
+            else:
+                sent = await self._sender.send(
+                    delivery.to.address,
+                    delivery.outgoing,
+                    callback_data=delivery.callback_data,
+                    resent=delivery.resent,
+                    handles=delivery.handles,
+                )
+        except SendError as error:
+            return self._failed(delivery, error)
+        self._channel_works()
+        return Outcome(delivery, DeliveryState.SENT, message_id=sent.message_id, handles=sent.handles)
+
+    def _failed(self, delivery: Claimed, error: SendError) -> Outcome:
+        now = self._clock()
+        match error:
+            case ChannelDown():
+                return self._channel_fails(delivery, error.reason, None)
+            case TryLater() if error.whole_channel or error.reason == "unreachable":
+                return self._channel_fails(delivery, error.reason, error.delay)
+            case TryLater() if error.delay is not None:
+                self._hold_chat(delivery.to.address, error.delay)
+                return Outcome(
+                    delivery, DeliveryState.PENDING, reason=error.reason, due_at=now + error.delay, counts=False
+                )
+            case TryLater():
+                delay = next_delay(delivery.attempts)
+                if delay is None:
+                    return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
+                self._hold_chat(delivery.to.address, delay)
+                return Outcome(delivery, DeliveryState.PENDING, reason=error.reason, due_at=now + delay)
+            case Moved():
+                return Outcome(
+                    delivery,
+                    DeliveryState.PENDING,
+                    reason="moved",
+                    due_at=now,
+                    counts=False,
+                    new_address=error.new_address,
+                )
+            case RecipientGone():
+                return Outcome(delivery, DeliveryState.UNDELIVERABLE, reason=error.reason)
+            case Rejected():
+                log.warning("delivery_refused", delivery=delivery.id, channel=self.channel, reason=error.reason)
+                return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
+            case Uncertain():
+                return Outcome(delivery, DeliveryState.UNKNOWN, reason=error.reason)
+            case _:
+                raise error
+
+    def _hold_chat(self, address: str, delay: timedelta) -> None:
+        instant = self._monotonic()
+        self._pace.hold_chat(address, instant + delay.total_seconds(), instant)
+
+    def _channel_fails(self, delivery: Claimed, reason: str, delay: timedelta | None) -> Outcome:
+        """The channel as a whole takes nothing: it rests, and the delivery waits without losing an attempt."""
+        if delay is None:
+            self._failures += 1
+            delay = channel_delay(self._failures)
+            if self.down != reason:
+                log.warning("channel_takes_nothing", channel=self.channel, reason=reason)
+            self.down = reason
+        self._pace.hold_all(self._monotonic() + delay.total_seconds())
+        return Outcome(
+            delivery, DeliveryState.PENDING, reason=reason, due_at=self._clock() + delay, counts=False
+        )
+
+    def _channel_works(self) -> None:
+        if self.down is not None:
+            log.info("channel_takes_messages_again", channel=self.channel)
+        self._failures, self.down = 0, None
+
+    async def _rest(self) -> None:
+        """Sleep until there is a reason to take a turn."""
+        if self._outcomes:
+            # Others that finish in this very instant join the same transaction.
+            await asyncio.sleep(0)
+            return
+        now = self._monotonic()
+        if len(self._under_way) >= self._slots:
+            until = now + _IDLE
+        else:
+            until = max(self._pace.next_slot(now) - AHEAD, self._next_claim)
+        self._wake.clear()
+        if until <= now or self._stopping:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), min(until - now, _IDLE))
+
+    async def _finish(self) -> None:
+        if self._under_way:
+            _, unfinished = await asyncio.wait(self._under_way, timeout=_DRAIN)
+            for task in unfinished:
+                task.cancel()
+            if unfinished:
+                await asyncio.wait(unfinished, timeout=1)
+        outcomes, self._outcomes = self._outcomes, []
+        if outcomes:
+            async with self._sessions.begin() as session:
+                await settle(session, outcomes, now=self._clock())
+
+
+def system_clock() -> datetime:
+    """The time now, aware UTC."""
+    return datetime.now(UTC)

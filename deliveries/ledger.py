@@ -1,0 +1,395 @@
+"""The ledger of everything we push: opened with the fact it tells of, claimed, sent, settled.
+
+Hot paths are Core statements in batches; the claim reads a partial index, so its cost does not grow with the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.inbound import insert_ignoring
+from channels.port import Outgoing, Recipient
+from db.base import Instant
+from db.engine import is_sqlite, keys_of
+from db.tables.deliveries import Content, Delivery, DeliveryState, Lane, MediaHandle
+from deliveries.buttons import keep_rows, new_row
+
+#: How long a claimed row may stay unsettled before its outcome counts as unknown; longer than any send may take.
+LEASE = timedelta(seconds=90)
+_CONTENT = "content"
+_ADDRESS = "delivery-address"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery to be sent now. `callback_data` is keyed by (row, column) of its buttons."""
+
+    id: int
+    to: Recipient
+    lane: Lane
+    outgoing: Outgoing
+    content_id: str
+    attempts: int
+    edits: str | None
+    passing: bool
+    resent: bool
+    callback_data: Mapping[tuple[int, int], str]
+    handles: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a claimed delivery. `due_at` goes with PENDING: when to try again."""
+
+    delivery: Claimed
+    state: DeliveryState
+    message_id: str | None = None
+    reason: str | None = None
+    due_at: datetime | None = None
+    counts: bool = True
+    new_address: str | None = None
+    handles: tuple[tuple[int, str], ...] = field(default=())
+
+
+async def open_content(session: AsyncSession, outgoing: Outgoing, *, origin: str, now: datetime) -> str:
+    """Store what is to be said, sealed; returns the content's id."""
+    content_id = uuid4().hex
+    body = json.dumps(outgoing.to_dict(), ensure_ascii=False).encode()
+    await session.execute(
+        insert(Content).values(
+            id=content_id,
+            origin=origin,
+            sealed=keys_of(session).seal(_CONTENT, body, bound_to=content_id),
+            created_at=now,
+        )
+    )
+    return content_id
+
+
+async def open_delivery(
+    session: AsyncSession,
+    outgoing: Outgoing,
+    *,
+    to: Recipient,
+    key: str,
+    origin: str,
+    lane: Lane,
+    now: datetime,
+    due_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    edits: str | None = None,
+    passing: bool = False,
+    hide_address: bool = False,
+) -> bool:
+    """Queue one message in the caller's transaction.
+
+    Args:
+        key: What this push is for; a second push under the same key is not queued.
+        edits: The platform's id of a message to rewrite instead of sending a new one.
+        passing: The row leaves the ledger once it is sent (answers, edits).
+        hide_address: Seal the address: the ledger must not tell who reported something.
+
+    Returns:
+        Whether it was queued; False means it had been before.
+    """
+    content_id = await open_content(session, outgoing, origin=origin, now=now)
+    address = to.address
+    if hide_address:
+        address = keys_of(session).seal_text(_ADDRESS, address, bound_to=key)
+    opened = await session.execute(
+        insert_ignoring(session, Delivery).values(
+            key=key,
+            origin=origin,
+            content_id=content_id,
+            channel=to.channel,
+            address=address,
+            address_sealed=hide_address,
+            passing=passing or edits is not None,
+            edits=edits,
+            lane=int(lane),
+            state=DeliveryState.PENDING,
+            attempts=0,
+            due_at=due_at or now,
+            expires_at=expires_at,
+            opened_at=now,
+        )
+    )
+    if opened.rowcount != 1:  # type: ignore[attr-defined]
+        await session.execute(delete(Content).where(Content.id == content_id))
+        return False
+    return True
+
+
+def _claim_statement(sqlite: bool) -> str:
+    """Five short index ranges, one a lane, so that neither later rows nor other lanes are walked."""
+    arms = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT id, lane, due_at FROM deliveries WHERE channel = :channel AND lane = {int(lane)}"
+        f" AND state = 'pending' AND due_at <= :now ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
+        for lane in Lane
+    )
+    picked = f"SELECT id FROM ({arms}) AS waiting ORDER BY lane, due_at, id LIMIT :limit"
+    chosen = f"id IN ({picked})" if sqlite else f"id = ANY(ARRAY({picked}))"
+    return (
+        "UPDATE deliveries SET state = 'sending', leased_until = :until, attempts = attempts + 1"
+        f" WHERE {chosen} AND state = 'pending'"
+        " RETURNING id, key, channel, address, address_sealed, lane, content_id, attempts, edits, passing,"
+        " resend_of, due_at"
+    )
+
+
+_CLAIM = {
+    sqlite: text(_claim_statement(sqlite)).bindparams(
+        bindparam("now", type_=Instant()), bindparam("until", type_=Instant())
+    )
+    for sqlite in (True, False)
+}
+
+
+async def claim(session: AsyncSession, channel: str, *, limit: int, now: datetime) -> list[Claimed]:
+    """Take up to `limit` due deliveries of a channel, first lane first; their buttons are made on the way."""
+    if limit <= 0:
+        return []
+    rows = (
+        await session.execute(
+            _CLAIM[is_sqlite(session)],
+            {"channel": channel, "now": now, "until": now + LEASE, "limit": limit},
+        )
+    ).all()
+    if not rows:
+        return []
+    rows = sorted(rows, key=lambda row: (row.lane, row.due_at, row.id))
+    contents = await _contents(session, {row.content_id for row in rows})
+    erased = [row.id for row in rows if row.content_id not in contents]
+    if erased:
+        await session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(erased))
+            .values(state=DeliveryState.CANCELLED, reason="erased", settled_at=now)
+        )
+        rows = [row for row in rows if row.content_id in contents]
+    media = {attachment.media_id for said in contents.values() for attachment in said.attachments}
+    handles = await _handles(session, channel, media)
+    claimed, buttons = [], []
+    for row in rows:
+        address = row.address
+        if row.address_sealed:
+            address = keys_of(session).open_text(_ADDRESS, address, bound_to=row.key.removesuffix(_AGAIN))
+        to = Recipient(row.channel, address)
+        outgoing = contents[row.content_id]
+        data = {}
+        for place, button in _pressable(outgoing):
+            values = new_row(keys_of(session), button, shown_to=to, delivery_id=row.id, now=now)
+            data[place] = str(values["id"])
+            buttons.append(values)
+        claimed.append(
+            Claimed(
+                row.id,
+                to,
+                Lane(row.lane),
+                outgoing,
+                row.content_id,
+                row.attempts,
+                row.edits,
+                bool(row.passing),
+                row.resend_of is not None,
+                data,
+                handles,
+            )
+        )
+    await keep_rows(session, buttons)
+    return claimed
+
+
+async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
+    """Write down what became of claimed deliveries, in one statement; then queue again what must not stay unknown."""
+    if not outcomes:
+        return
+    connection = await session.connection()
+    table = Delivery.__table__
+    await connection.execute(
+        update(table)  # type: ignore[arg-type]
+        .where(table.c.id == bindparam("which"), table.c.state == DeliveryState.SENDING)
+        .values(
+            state=bindparam("to_state"),
+            message_id=bindparam("platform_id"),
+            reason=bindparam("why"),
+            due_at=func.coalesce(bindparam("next_at", type_=Instant()), table.c.due_at),
+            attempts=table.c.attempts - bindparam("uncounted"),
+            address=func.coalesce(bindparam("new_address"), table.c.address),
+            settled_at=bindparam("at"),
+            leased_until=None,
+        ),
+        [
+            {
+                "which": outcome.delivery.id,
+                "to_state": outcome.state,
+                "platform_id": outcome.message_id,
+                "why": outcome.reason,
+                "next_at": outcome.due_at,
+                "uncounted": 0 if outcome.counts else 1,
+                "new_address": outcome.new_address,
+                "at": None if outcome.state is DeliveryState.PENDING else now,
+            }
+            for outcome in outcomes
+        ],
+    )
+    await _drop_passed(session, outcomes)
+    for outcome in outcomes:
+        for media_id, handle in outcome.handles:
+            await session.execute(
+                insert_ignoring(session, MediaHandle).values(
+                    media_id=media_id, channel=outcome.delivery.to.channel, handle=handle
+                )
+            )
+    unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
+    await _send_again(session, unknown, now=now)
+
+
+async def recover(session: AsyncSession, *, now: datetime, all_in_flight: bool = False) -> int:
+    """List sends whose end nobody saw as unknown: those past their lease, or all of them after a restart.
+
+    Edits are harmless to repeat and simply wait again. Unknown sends that are urgent (answers, reports, urgent
+    notices) are queued a second time, marked as sent again; routine ones are not.
+
+    Returns:
+        How many sends are newly unknown.
+    """
+    in_flight = Delivery.state == DeliveryState.SENDING
+    if not all_in_flight:
+        in_flight = in_flight & (Delivery.leased_until < now)
+    await session.execute(
+        update(Delivery)
+        .where(in_flight, Delivery.edits.is_not(None))
+        .values(state=DeliveryState.PENDING, leased_until=None)
+    )
+    lost = list(
+        await session.scalars(
+            update(Delivery)
+            .where(in_flight)
+            .values(state=DeliveryState.UNKNOWN, reason="interrupted", settled_at=now, leased_until=None)
+            .returning(Delivery.id)
+        )
+    )
+    await _send_again(session, lost, now=now)
+    return len(lost)
+
+
+async def expire(session: AsyncSession, *, now: datetime) -> None:
+    """Give up what waits but whose time has passed."""
+    await session.execute(
+        update(Delivery)
+        .where(text("state = 'pending'"), Delivery.expires_at < now)
+        .values(state=DeliveryState.EXPIRED, settled_at=now)
+    )
+
+
+async def hold(session: AsyncSession, broadcast_id: int, *, until: datetime) -> None:
+    """Let what a broadcast still has to send wait; nothing of it is claimed before `until`."""
+    await _waiting_of(session, broadcast_id, due_at=until)
+
+
+async def cancel(session: AsyncSession, broadcast_id: int, *, now: datetime) -> None:
+    """Call off what a broadcast still has to send."""
+    await _waiting_of(session, broadcast_id, state=DeliveryState.CANCELLED, settled_at=now)
+
+
+async def erase_origin(session: AsyncSession, origin: str) -> None:
+    """Forget what was said on behalf of `origin`; the ledger keeps that it was said."""
+    await session.execute(delete(Content).where(Content.origin == origin))
+
+
+async def next_due_at(session: AsyncSession, channel: str) -> datetime | None:
+    """When the next waiting delivery of a channel falls due."""
+    found: datetime | None = await session.scalar(
+        select(func.min(Delivery.due_at)).where(Delivery.channel == channel, text("state = 'pending'"))
+    )
+    return found
+
+
+_AGAIN = "/again"
+
+
+async def _send_again(session: AsyncSession, delivery_ids: Iterable[int], *, now: datetime) -> None:
+    """Queue unknown sends of the urgent lanes once more; a second unknown is left at that."""
+    ids = list(delivery_ids)
+    if not ids:
+        return
+    rows = await session.scalars(
+        select(Delivery).where(
+            Delivery.id.in_(ids),
+            Delivery.resend_of.is_(None),
+            Delivery.lane <= Lane.URGENT,
+        )
+    )
+    for row in rows:
+        await session.execute(
+            insert_ignoring(session, Delivery).values(
+                key=row.key + _AGAIN,
+                origin=row.origin,
+                broadcast_id=row.broadcast_id,
+                content_id=row.content_id,
+                channel=row.channel,
+                address=row.address,
+                address_sealed=row.address_sealed,
+                passing=row.passing,
+                lane=row.lane,
+                state=DeliveryState.PENDING,
+                attempts=0,
+                due_at=now,
+                expires_at=row.expires_at,
+                opened_at=now,
+                resend_of=row.id,
+            )
+        )
+
+
+async def _drop_passed(session: AsyncSession, outcomes: Sequence[Outcome]) -> None:
+    passed = [o.delivery for o in outcomes if o.delivery.passing and o.state is DeliveryState.SENT]
+    if passed:
+        await session.execute(delete(Delivery).where(Delivery.id.in_([delivery.id for delivery in passed])))
+        await session.execute(delete(Content).where(Content.id.in_([delivery.content_id for delivery in passed])))
+
+
+async def _waiting_of(session: AsyncSession, broadcast_id: int, **values: Any) -> None:
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.broadcast_id == broadcast_id, Delivery.state == DeliveryState.PENDING)
+        .values(**values)
+    )
+
+
+async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing]:
+    keys = keys_of(session)
+    rows = await session.execute(select(Content.id, Content.sealed).where(Content.id.in_(ids)))
+    return {
+        content_id: Outgoing.from_dict(json.loads(keys.open(_CONTENT, sealed, bound_to=content_id)))
+        for content_id, sealed in rows
+    }
+
+
+async def _handles(session: AsyncSession, channel: str, media: set[int]) -> dict[int, str]:
+    if not media:
+        return {}
+    rows = await session.execute(
+        select(MediaHandle.media_id, MediaHandle.handle).where(
+            MediaHandle.channel == channel, MediaHandle.media_id.in_(media)
+        )
+    )
+    return {media_id: handle for media_id, handle in rows}
+
+
+def _pressable(outgoing: Outgoing) -> Iterable[tuple[tuple[int, int], Any]]:
+    for row, buttons in enumerate(outgoing.buttons):
+        for column, button in enumerate(buttons):
+            if button.url is None:
+                yield (row, column), button
+
+
