@@ -14,6 +14,7 @@ Anything else is handed to `binhyen` as it stands. Needs Python 3.11 or later wi
 
 import sys
 
+# Up to here, and in its syntax, this file is readable to Python 3.6.
 if sys.version_info < (3, 11):  # noqa: UP036 - this line is for those who start it with an older Python
     sys.exit("Bình Yên needs Python 3.11 or later; this is {}.{}.".format(*sys.version_info))
 
@@ -87,7 +88,8 @@ def prepare(lock: str) -> None:
 def install(lock: str) -> None:
     """Install from `lock` with the first installer that can: uv, uv with the system's certificates, pip."""
     wanted = ["install", "--require-hashes", "-r", lock]
-    if uv := find_uv():
+    uv = find_uv()
+    if uv:
         with_uv = [*uv, "pip", *wanted, "--python", str(PYTHON)]
         for certificates in ({}, {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}):
             if subprocess.run(with_uv, env=as_pip_does() | certificates, capture_output=True).returncode == 0:
@@ -108,7 +110,8 @@ def install(lock: str) -> None:
 
 def find_uv() -> list[str] | None:
     """How to call uv, where there is one."""
-    if path := shutil.which("uv"):
+    path = shutil.which("uv")
+    if path:
         return [path]
     return [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else None
 

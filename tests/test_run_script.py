@@ -1,5 +1,6 @@
 """`run.py` in a copy of its own, with a pip that only says what it was asked."""
 
+import ast
 import json
 import os
 import re
@@ -189,6 +190,14 @@ def test_help_installs_nothing(copy: Copy, arguments: tuple[str, ...], code: int
 
     assert done.returncode == code and "run.py demo" in done.stdout
     assert not (copy.checkout / ".venv").exists()
+
+
+def test_an_older_python_can_read_it_far_enough_to_say_so() -> None:
+    tree = ast.parse((ROOT / "run.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+    _docstring, first_import, check, *_ = tree.body
+    assert isinstance(first_import, ast.Import) and isinstance(check, ast.If)
+    assert ast.unparse(check.test) == "sys.version_info < (3, 11)"
 
 
 def pins(lock: str) -> dict[str, str]:
