@@ -1,0 +1,404 @@
+"""Sends an Outgoing through a telegram.Bot, and says once what a platform's errors mean to us."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+
+from telegram import Bot
+from telegram.error import (
+    BadRequest,
+    ChatMigrated,
+    Conflict,
+    Forbidden,
+    InvalidToken,
+    RetryAfter,
+    TelegramError,
+)
+
+from channels.api import File, Unreachable, api_id, call
+from channels.port import (
+    Attachment,
+    Capabilities,
+    ChannelDown,
+    Media,
+    Moved,
+    Outgoing,
+    RecipientGone,
+    Rejected,
+    SendError,
+    Sent,
+    TryLater,
+    Uncertain,
+)
+from texts.markup import split, utf16_len
+
+Entities = tuple[dict[str, Any], ...]
+CallbackData = Mapping[tuple[int, int], str]
+
+ALBUM_LIMIT = 10
+#: Before a message whose first attempt may have arrived.
+RESENT = {"vi": "(gửi lại)\n", "en": "(sent again)\n"}
+_NO_PREVIEW = {"is_disabled": True}
+_SHARE_KEYS = {"contact": "button.share_contact", "location": "button.share_location"}
+#: A refusal to a private chat we have not written to for this long cannot be about that chat, seconds.
+_CHAT_MEMORY = 5.0
+# Wordings as the Bot API server answers them, lower case; read in python-telegram-bot 22.8's tests and tdlib, 2026-11.
+_LOST_CHAT = (
+    "chat not found",
+    "user not found",
+    "user is deactivated",
+    "user_deactivated",
+    "peer_id_invalid",
+    "input_user_deactivated",
+    "chat_id is empty",
+    "group chat was deactivated",
+    "bot was kicked",
+    "bot was blocked",
+    "chat_write_forbidden",
+    "have no rights to send a message",
+    "not enough rights to send",
+)
+_BAD_HANDLE = ("wrong file identifier", "wrong remote file identifier", "file reference", "wrong file_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One Bot API call; the main one's message is the one that carries the buttons."""
+
+    method: str
+    parameters: dict[str, Any]
+    attachments: tuple[Attachment, ...] = ()
+    is_main: bool = False
+
+
+@dataclass(slots=True)
+class _Progress:
+    main_id: str = ""
+    calls: int = 0
+    handles: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Sender:
+    """Speaks to one channel. Raises only the SendError family.
+
+    Args:
+        bot: An initialised Bot; its request is Telegram's or a gateway.
+        load_media: The bytes of a stored file; a LookupError means it is gone.
+        translate: The plain text of a key in a language, for the platform's own buttons.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        capabilities: Capabilities,
+        load_media: Callable[[int], Awaitable[Media]],
+        translate: Callable[[str, str], str],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bot = bot
+        self._capabilities = capabilities
+        self._load_media = load_media
+        self._translate = translate
+        self._monotonic = monotonic
+        self._written_to: dict[str, float] = {}
+
+    async def send(
+        self,
+        address: str,
+        outgoing: Outgoing,
+        *,
+        callback_data: CallbackData,
+        resent: bool = False,
+        handles: Mapping[int, str] | None = None,
+    ) -> Sent:
+        """Push one message; long text and many files become several calls, in order.
+
+        Args:
+            callback_data: What a press sends back, by (row, column) of the button.
+            resent: An earlier attempt may have arrived; say so in the first line.
+            handles: The platform's names for files it has had before, by media id.
+
+        Returns: The message that carries the buttons, and the handles of files that were uploaded.
+        """
+        if resent:
+            outgoing = _marked_resent(outgoing)
+        try:
+            return await self._send(address, outgoing, callback_data, handles or {})
+        except Rejected as error:
+            if error.reason != "bad_handle" or not handles:
+                raise
+            return await self._send(address, outgoing, callback_data, {})
+
+    async def edit(self, address: str, message_id: str, outgoing: Outgoing, *, callback_data: CallbackData) -> Sent:
+        """Replace a message's text and buttons; doing so twice is harmless, so a lost answer is TryLater.
+
+        Raises:
+            Rejected: Among others, the message is gone ("message_gone").
+        """
+        parameters: dict[str, Any] = {"chat_id": api_id(address), "message_id": api_id(message_id)}
+        _add(parameters, reply_markup=_inline(outgoing, callback_data))
+        if not outgoing.text:
+            return await self._change(address, "editMessageReplyMarkup", parameters, message_id)
+        text, entities = split(outgoing.text, outgoing.entities, self._capabilities.text_limit)[0]
+        as_text = _add({**parameters, "text": text, "link_preview_options": _NO_PREVIEW}, entities=list(entities))
+        try:
+            return await self._change(address, "editMessageText", as_text, message_id)
+        except Rejected as error:
+            if error.reason != "no_text":
+                raise
+        # The message is a file: its words are its caption.
+        as_caption = _add({**parameters, "caption": text}, caption_entities=list(entities))
+        return await self._change(address, "editMessageCaption", as_caption, message_id)
+
+    async def delete(self, address: str, message_id: str) -> None:
+        """Take a message back; one that is gone already raises Rejected("message_gone")."""
+        parameters = {"chat_id": api_id(address), "message_id": api_id(message_id)}
+        await self._change(address, "deleteMessage", parameters, message_id)
+
+    async def _change(self, address: str, method: str, parameters: dict[str, Any], message_id: str) -> Sent:
+        try:
+            result = await call(self._bot, method, parameters)
+        except TelegramError as error:
+            if "message is not modified" in error.message.lower():
+                return Sent(message_id)
+            meaning = self._meaning(error, address)
+            raise (TryLater("no_answer") if isinstance(meaning, Uncertain) else meaning) from error
+        return Sent(_message_id(result) or message_id)
+
+    async def _send(
+        self, address: str, outgoing: Outgoing, callback_data: CallbackData, handles: Mapping[int, str]
+    ) -> Sent:
+        steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
+        if not steps:
+            raise Rejected("empty")
+        media = await self._media_of(steps, handles)
+        progress = _Progress()
+        try:
+            for step in steps:
+                await self._take(step, address, outgoing.silent, media, handles, progress)
+        except TelegramError as error:
+            raise (Uncertain("partly") if progress.calls else self._meaning(error, address)) from error
+        finally:
+            if progress.calls:
+                self._remember(address)
+        return Sent(progress.main_id, tuple(progress.handles))
+
+    async def _take(
+        self,
+        step: _Step,
+        address: str,
+        silent: bool,
+        media: Mapping[int, Media],
+        handles: Mapping[int, str],
+        progress: _Progress,
+    ) -> None:
+        parameters: dict[str, Any] = {"chat_id": api_id(address), **step.parameters}
+        if silent:
+            parameters["disable_notification"] = True
+        files = _attach(step, parameters, media, handles)
+        result = await call(self._bot, step.method, parameters, files)
+        progress.calls += 1
+        if step.is_main:
+            progress.main_id = _message_id(result)
+        progress.handles += _new_handles(step, result, handles)
+
+    def _plan(self, outgoing: Outgoing, markup: dict[str, Any] | None) -> Iterator[_Step]:
+        """The calls, in order: place, text, files. The buttons are on the text wherever there is one."""
+        runs = list(_runs(outgoing.attachments, albums=bool(outgoing.text) or not markup))
+        has_text = bool(outgoing.text)
+        captioned = has_text and self._fits_caption(outgoing, runs, markup)
+        if place := outgoing.place:
+            alone = not has_text and not runs
+            point = {"latitude": place.latitude, "longitude": place.longitude}
+            yield _Step("sendLocation", _add(point, reply_markup=markup if alone else None), is_main=alone)
+        if has_text and not captioned:
+            yield from self._text_steps(outgoing, markup)
+        for number, run in enumerate(runs, start=1):
+            is_main = captioned or (not has_text and number == len(runs))
+            caption = (outgoing.text, outgoing.entities) if captioned else ("", ())
+            yield _file_step(run, caption, markup if is_main else None, is_main=is_main)
+
+    def _fits_caption(
+        self, outgoing: Outgoing, runs: Sequence[tuple[Attachment, ...]], markup: dict[str, Any] | None
+    ) -> bool:
+        """Whether all is one message: one file, or one album without buttons, which albums cannot carry."""
+        if len(runs) != 1 or (markup and len(runs[0]) > 1):
+            return False
+        return utf16_len(outgoing.text) <= self._capabilities.caption_limit
+
+    def _text_steps(self, outgoing: Outgoing, markup: dict[str, Any] | None) -> Iterator[_Step]:
+        parts = split(outgoing.text, outgoing.entities, self._capabilities.text_limit)
+        for number, (text, entities) in enumerate(parts, start=1):
+            is_last = number == len(parts)
+            parameters = {"text": text, "link_preview_options": _NO_PREVIEW}
+            _add(parameters, entities=list(entities), reply_markup=markup if is_last else None)
+            yield _Step("sendMessage", parameters, is_main=is_last)
+
+    def _markup(self, outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
+        if outgoing.asks is None:
+            return _inline(outgoing, callback_data)
+        label = self._translate(outgoing.language, _SHARE_KEYS[outgoing.asks])
+        rows = [[{"text": label, f"request_{outgoing.asks}": True}]]
+        rows += [[{"text": button.label} for button in row] for row in outgoing.buttons]
+        return {"keyboard": rows, "resize_keyboard": True, "one_time_keyboard": True}
+
+    async def _media_of(self, steps: Sequence[_Step], handles: Mapping[int, str]) -> dict[int, Media]:
+        """The bytes of every file that must be uploaded, read before anything is sent."""
+        wanted = {file.media_id for step in steps for file in step.attachments} - handles.keys()
+        try:
+            return {media_id: await self._load_media(media_id) for media_id in sorted(wanted)}
+        except LookupError as error:
+            raise Rejected("no_media") from error
+
+    def _remember(self, address: str) -> None:
+        """Note that we have just written to `address`; forget whom we wrote to a while ago."""
+        now = self._monotonic()
+        self._written_to.pop(address, None)
+        self._written_to[address] = now
+        for known, at in list(self._written_to.items())[:2]:
+            if now - at > _CHAT_MEMORY:
+                del self._written_to[known]
+
+    def _meaning(self, error: TelegramError, address: str) -> SendError:
+        match error:
+            case RetryAfter():
+                return TryLater("throttled", delay=_delay_of(error), whole_channel=self._concerns_all(address))
+            case ChatMigrated():
+                return Moved(str(error.new_chat_id))
+            case Forbidden():
+                return RecipientGone("forbidden")
+            # BadRequest derives from NetworkError, so it must be asked about first.
+            case BadRequest():
+                return _meaning_of_refusal(error)
+            case InvalidToken() if "method" in error.message.lower():
+                return Rejected("no_such_method")
+            case InvalidToken():
+                return ChannelDown("token_refused")
+            case Conflict():
+                return ChannelDown("conflict")
+            case Unreachable():
+                return TryLater("unreachable")
+            case _ if "too many requests" in error.message.lower():
+                return TryLater("throttled", whole_channel=True)
+            case _:
+                return Uncertain("no_answer")
+
+    def _concerns_all(self, address: str) -> bool:
+        """Whether a 429 for `address` is about the whole bot; Telegram does not say.
+
+        A group has a limit of its own that others' commands use up too. A private chat's limit can only be reached by
+        writing to it: when we have not done so just now, it is the bot's limit that was hit, and whoever comes
+        next would be refused as well.
+        Source: platforms.md, Telegram limits (core.telegram.org/bots/faq), read 2026-11-22.
+        """
+        if address.startswith("-"):
+            return False
+        return self._monotonic() - self._written_to.get(address, float("-inf")) > _CHAT_MEMORY
+
+
+def _marked_resent(outgoing: Outgoing) -> Outgoing:
+    prefix = RESENT.get(outgoing.language, RESENT["vi"])
+    if not outgoing.text:
+        return replace(outgoing, text=prefix.strip())
+    moved = tuple({**entity, "offset": entity["offset"] + utf16_len(prefix)} for entity in outgoing.entities)
+    return replace(outgoing, text=prefix + outgoing.text, entities=moved)
+
+
+def _add(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """`parameters` with those of `more` that say something."""
+    parameters.update({name: value for name, value in more.items() if value})
+    return parameters
+
+
+def _inline(outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
+    rows = [
+        [
+            {"text": button.label, **({"url": button.url} if button.url else {"callback_data": callback_data[y, x]})}
+            for x, button in enumerate(row)
+        ]
+        for y, row in enumerate(outgoing.buttons)
+    ]
+    return {"inline_keyboard": rows} if rows else None
+
+
+def _runs(attachments: Sequence[Attachment], *, albums: bool) -> Iterator[tuple[Attachment, ...]]:
+    """Neighbours that may share an album: pictures with videos, documents with documents, voices alone."""
+    for kind, group in groupby(attachments, lambda file: "visual" if file.kind in ("photo", "video") else file.kind):
+        files = tuple(group)
+        size = ALBUM_LIMIT if albums and kind != "voice" else 1
+        yield from (files[start : start + size] for start in range(0, len(files), size))
+
+
+def _file_step(
+    run: tuple[Attachment, ...], caption: tuple[str, Entities], markup: dict[str, Any] | None, *, is_main: bool
+) -> _Step:
+    text, entities = caption
+    described = _add({}, caption=text, caption_entities=list(entities))
+    if len(run) == 1:
+        method = f"send{run[0].kind.capitalize()}"
+        return _Step(method, _add(described, reply_markup=markup), run, is_main=is_main)
+    media: list[dict[str, Any]] = [{"type": file.kind} for file in run]
+    media[0].update(described)
+    return _Step("sendMediaGroup", {"media": media}, run, is_main=is_main)
+
+
+def _attach(
+    step: _Step, parameters: dict[str, Any], media: Mapping[int, Media], handles: Mapping[int, str]
+) -> dict[str, File]:
+    """Put each file's handle into the parameters, or a reference to what is uploaded with them."""
+    files: dict[str, File] = {}
+    is_album = step.method == "sendMediaGroup"
+    if is_album:
+        parameters["media"] = [dict(item) for item in parameters["media"]]
+    for number, file in enumerate(step.attachments):
+        name = f"file{number}" if is_album else str(file.kind)
+        if file.media_id in handles:
+            reference = handles[file.media_id]
+        else:
+            stored = media[file.media_id]
+            files[name] = (stored.name, stored.content, stored.mime)
+            reference = f"attach://{name}"
+        if is_album:
+            parameters["media"][number]["media"] = reference
+        elif name not in files:
+            parameters[name] = reference
+    return files
+
+
+def _new_handles(step: _Step, result: Any, handles: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    messages = result if isinstance(result, list) else [result]
+    for file, message in zip(step.attachments, messages, strict=False):
+        # A video may come back as an animation: then its handle would not do for sendVideo, and is not kept.
+        stored = message.get(file.kind) if isinstance(message, dict) else None
+        largest = stored[-1] if isinstance(stored, list) and stored else stored
+        if file.media_id not in handles and isinstance(largest, dict) and "file_id" in largest:
+            yield file.media_id, str(largest["file_id"])
+
+
+def _message_id(result: Any) -> str:
+    message = result[0] if isinstance(result, list) and result else result
+    return str(message["message_id"]) if isinstance(message, dict) and "message_id" in message else ""
+
+
+def _delay_of(error: RetryAfter) -> timedelta:
+    delay = error.retry_after
+    return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+
+
+def _meaning_of_refusal(error: BadRequest) -> SendError:
+    said = error.message.lower()
+    if any(words in said for words in _LOST_CHAT):
+        return RecipientGone("chat_gone")
+    if "message to" in said and "not found" in said:
+        return Rejected("message_gone")
+    if "no text in the message" in said:
+        return Rejected("no_text")
+    if any(words in said for words in _BAD_HANDLE):
+        return Rejected("bad_handle")
+    return Rejected("bad_request")

@@ -1,0 +1,118 @@
+"""How fast we may send: evenly spaced under a channel's rate, and not too often to one chat.
+
+Pure: instants are monotonic seconds handed in. Three bounds hold together:
+
+- overall: never more than the rate in any sliding second, at 99% of it (GCRA without a burst: a bucket of 30 lets 60
+  pass in one second, and a strict server refuses the rest);
+- one chat: one message a second; answers to whoever is writing may come three at once;
+- one group: twenty in any sliding minute.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from channels.port import Limits
+
+#: The part of a documented rate we use; the rest absorbs jitter on the way.
+SHARE = 0.99
+#: How late a turn may be without losing its place, seconds. With SHARE, up to 10 ms would still keep the rate.
+LATENESS = 0.003
+#: How many answers may leave together for one chat.
+REPLY_BURST = 3
+_GROUP_WINDOW = 60.0
+_PRUNE_AT_LEAST = 512
+_NEVER = float("-inf")
+_PLENTY = 1_000_000
+
+
+class Pace:
+    """The rate of one channel. `take` a slot for each message, then `note` the chat it goes to."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._interval = 1 / (limits.per_second * SHARE) if limits.per_second else 0.0
+        # k messages of catch-up add k to what a sliding second may hold, and 1% of the rate is what there is to add.
+        catch_up = int(limits.per_second * (1 - SHARE)) - 1 if limits.per_second else 0
+        self._lateness = max(LATENESS, catch_up * self._interval)
+        self._chat_interval = 1 / (limits.per_chat_second * SHARE) if limits.per_chat_second else 0.0
+        self._group_size = int(limits.per_group_minute) if limits.per_group_minute else 0
+        self._next = _NEVER
+        self._held_until = _NEVER
+        self._chats: dict[str, _Chat] = {}
+        self._prune_at = _PRUNE_AT_LEAST
+
+    def next_slot(self, now: float) -> float:
+        """When the next message may leave, `now` or later; takes nothing."""
+        return max(self._next, self._held_until, now)
+
+    def room(self, now: float, until: float) -> int:
+        """How many messages may leave by `until`; takes nothing. Without a rate, as many as anybody could want."""
+        if self.next_slot(now) > until:
+            return 0
+        if not self._interval:
+            return _PLENTY
+        first = max(self._next, self.next_slot(now) - self._lateness)
+        return int((until - first) / self._interval) + 1
+
+    def take(self, now: float) -> float:
+        """Take the next slot and return its instant, `now` or later."""
+        slot = self.next_slot(now)
+        self._next = max(self._next, slot - self._lateness) + self._interval
+        return slot
+
+    def hold_all(self, until: float) -> None:
+        """Nothing leaves before `until`."""
+        self._held_until = max(self._held_until, until)
+
+    def chat_ready_at(self, address: str, now: float, *, reply: bool = False) -> float:
+        """When `address` may get its next message, `now` or later. `reply`: it answers somebody who is waiting."""
+        chat = self._chats.get(address)
+        return now if chat is None else max(now, chat.ready_at(self._chat_interval, reply))
+
+    def note(self, address: str, at: float) -> None:
+        """A message to `address` leaves at `at`."""
+        if self._chat_interval or self._group_size:
+            chat = self._chat(address, at)
+            chat.next = max(chat.next, at) + self._chat_interval
+            if chat.times is not None:
+                chat.times.append(at)
+
+    def hold_chat(self, address: str, until: float, now: float) -> None:
+        """Nothing leaves for `address` before `until`."""
+        chat = self._chat(address, now)
+        chat.held_until = max(chat.held_until, until)
+
+    def _chat(self, address: str, now: float) -> _Chat:
+        if address not in self._chats:
+            self._forget_ready(now)
+            is_group = self._group_size and address.startswith("-")
+            self._chats[address] = _Chat(deque(maxlen=self._group_size) if is_group else None)
+        return self._chats[address]
+
+    def _forget_ready(self, now: float) -> None:
+        """Drop the chats that nothing is known about any more; amortised over as many additions."""
+        if len(self._chats) >= self._prune_at:
+            self._chats = {address: chat for address, chat in self._chats.items() if not chat.is_idle(now)}
+            self._prune_at = max(_PRUNE_AT_LEAST, 2 * len(self._chats))
+
+
+class _Chat:
+    """What one chat has had lately."""
+
+    __slots__ = ("held_until", "next", "times")
+
+    def __init__(self, times: deque[float] | None) -> None:
+        self.next = _NEVER
+        self.held_until = _NEVER
+        #: For a group, its last messages, as many as a minute may hold.
+        self.times = times
+
+    def ready_at(self, interval: float, reply: bool) -> float:
+        ready = self.next - (REPLY_BURST - 1) * interval if reply else self.next
+        if self.times is not None and len(self.times) == self.times.maxlen:
+            ready = max(ready, self.times[0] + _GROUP_WINDOW / SHARE)
+        return max(ready, self.held_until)
+
+    def is_idle(self, now: float) -> bool:
+        recent = self.times and self.times[-1] + _GROUP_WINDOW / SHARE > now
+        return self.next <= now and self.held_until <= now and not recent
