@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texts.folding import fold
@@ -16,6 +16,7 @@ def test_digits_are_kept_apart() -> None:
     assert fold("Hoa Sen 1") != fold("Hoa Sen 2")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)

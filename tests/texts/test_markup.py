@@ -1,7 +1,7 @@
 import html
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texts.markup import Entity, clean, is_blank, parse, split, utf16_len
@@ -13,6 +13,7 @@ def covered(text: str, entity: Entity) -> str:
     return units[2 * entity["offset"] : 2 * (entity["offset"] + entity["length"])].decode("utf-16-le")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_escaped_text_comes_back_as_it_was(text: str) -> None:
     assert parse(html.escape(text, quote=False)) == (text, ())
@@ -82,6 +83,7 @@ def test_a_surrogate_pair_is_never_split() -> None:
     assert [part for part, _ in split("a🌸🌸", [], 2)] == ["a", "🌸", "🌸"]
 
 
+@settings(deadline=None)
 @given(
     st.text(st.sampled_from("ab🌸 \n"), max_size=80),
     st.lists(st.tuples(st.integers(0, 80), st.integers(1, 80))),
@@ -130,6 +132,7 @@ def test_cleaning_keeps_joined_emoji() -> None:
     assert clean("👩\u200d👧 ❤\ufe0f") == "👩\u200d👧 ❤\ufe0f"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     assert clean(clean(text)) == clean(text)
