@@ -406,7 +406,7 @@ _RULES = [
     _rule(rf"({_WEEKDAY}) @next", lambda match: {"weekday": _WEEKDAY_OF[match[1]], "after_today": True}),
     _rule(rf"(?:this )?({_WEEKDAY})(?: nay)?(?! toi\b)", lambda match: {"weekday": _WEEKDAY_OF[match[1]]}),
     _rule(r"tuan nay|this week", lambda _: {"week": 0}),
-    _rule(r"tuan (?:sau|toi|@next)|sang tuan|next week", lambda _: {"week": 1}),
+    _rule(r"tuan (?:sau|toi|@next)|next week", lambda _: {"week": 1}),
     # hôm nay, mai, mốt, ngày kia
     _rule(r"tonight", lambda _: {"days": 0, "part": "toi"}),
     _rule(r"(?:(?:hom|bua|ngay) )?nay|today", lambda _: {"days": 0}),

@@ -136,7 +136,16 @@ UNDERSTOOD = {
 
 NOT_UNDERSTOOD = [
     *("", "   ", "lúc", "abc", "mấy giờ cũng được", "8", "12", "nay mai", "hôm qua", "tuần sau", "chiều mai", "-8h"),
-    *("bây giờ", "bay gio", "từ giờ", "dừng 8h mai", "nằm giờ chiều", "8h sáng nếu trời không mưa", "8h mãi"),
+    *(
+        "bây giờ",
+        "bay gio",
+        "từ giờ",
+        "dừng 8h mai",
+        "nằm giờ chiều",
+        "8h sáng nếu trời không mưa",
+        "8h mãi",
+        "sáng tuần chủ nhật",
+    ),
     *("25h", "24h30", "8h75", "8:5", "13 giờ sáng", "9 giờ trưa", "2 giờ đêm", "13pm", "0am", "9am tối nay"),
     *("8h hoặc 9h", "8h-9h", "8h 9h", "8h sáng chiều", "mai mốt", "8h mai 25/12", "mai 8h mai", "8h tuần sau"),
     *("31/11", "30/02/2027", "29/02/2027", "0/5", "5/13", "32/12/2026", "12/25/2026", "ngày 5", "ngày 5 sáng"),
