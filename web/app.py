@@ -1,0 +1,181 @@
+"""The web application put together, and the server that runs it inside our process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry, Gauge
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import Scope
+
+from channels.web import Hub
+from db.engine import Sessions
+from web.chat import ChatPage, ChatRoutes, Floods, WebSettings
+from web.security import SecurityHeaders
+from web.status import Health, status_routes
+from web.webhooks import WebhookChannel, webhook_route
+
+__all__ = ["ChatPage", "PortTaken", "WebServer", "WebSettings", "build_web"]
+
+_HERE = Path(__file__).parent
+#: Served from the root, because a service worker rules what lies beside and below it.
+_ROOT_FILES = {"/manifest.webmanifest": "application/manifest+json", "/sw.js": "text/javascript"}
+_SHUTDOWN_SECONDS = 2
+
+
+def build_web(
+    *,
+    sessions: Sessions,
+    chats: Mapping[str, ChatPage],
+    health: Health,
+    settings: WebSettings,
+    registry: CollectorRegistry,
+    clock: Callable[[], datetime],
+    wake: Callable[[], object],
+    telegram_webhook: WebhookChannel | None = None,
+    more_routes: Sequence[BaseRoute] = (),
+    folder: Path = _HERE,
+) -> Starlette:
+    """The whole HTTP face.
+
+    Args:
+        chats: Base path ("" or "/demo/lan") → the chat page there.
+        health: Asked by `/readyz` for every part but the database.
+        wake: Called after the webhook has stored an update.
+        telegram_webhook: The channel `/telegram/webhook` is open for; None closes it.
+        more_routes: Further pages; they come before the chat pages.
+        folder: Where `static` and `templates` are.
+    """
+    templates = Jinja2Templates(directory=folder / "templates")
+    floods = Floods()
+    hubs = list({id(page.chat.hub): page.chat.hub for page in chats.values()}.values())
+    routes: list[BaseRoute] = [
+        *status_routes(sessions=sessions, health=health, registry=registry),
+        Mount("/static", _Static(directory=folder / "static", check_dir=False), name="static"),
+        *(_root_file(folder / "static", path, mime) for path, mime in _ROOT_FILES.items()),
+        *more_routes,
+    ]
+    if telegram_webhook is not None:
+        routes.append(webhook_route(telegram_webhook, sessions=sessions, clock=clock, wake=wake))
+    for base, page in chats.items():
+        routes += ChatRoutes(base, page, settings=settings, templates=templates, floods=floods).routes()
+    app = Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+    app.state.hubs = hubs
+    open_pages = Gauge("binhyen_web_open_pages", "Chat pages with an open event stream", registry=registry)
+    open_pages.set_function(lambda: float(sum(hub.open_streams for hub in hubs)))
+    return app
+
+
+class _Static(StaticFiles):
+    """Static files are asked for again each time, so that a new version is never half old."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _root_file(static: Path, path: str, mime: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        file = static / path.lstrip("/")
+        if not file.is_file():
+            return Response("not found", 404, media_type="text/plain")
+        return FileResponse(file, media_type=mime, headers={"Cache-Control": "no-cache"})
+
+    return Route(path, endpoint)
+
+
+class PortTaken(Exception):
+    """Nothing can listen at this host and port; the message says why in one line."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class WebServer:
+    """uvicorn inside our process: started, and stopped within three seconds also while pages hold streams open.
+
+    Args:
+        port: 0 takes any free port; `port` then says which.
+        trusted_proxies: Addresses whose X-Forwarded-For and -Proto are believed.
+    """
+
+    def __init__(self, app: Starlette, host: str, port: int, *, trusted_proxies: str = "127.0.0.1,::1") -> None:
+        self.host = host
+        self.port = port
+        self._hubs: list[Hub] = app.state.hubs
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                ws="none",
+                proxy_headers=True,
+                forwarded_allow_ips=trusted_proxies,
+                timeout_keep_alive=20,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            )
+        )
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen and serve in the background; returns when connections are taken.
+
+        Raises:
+            PortTaken: Somebody else listens there, or the host is not ours.
+        """
+        listening = _listen(self.host, self.port)
+        self.port = listening.getsockname()[1]
+        self._running = asyncio.create_task(self._server.serve(sockets=[listening]), name="web")
+        while not self._server.started and not self._running.done():  # noqa: ASYNC110 (uvicorn has no event for it)
+            await asyncio.sleep(0.01)
+        if self._running.done():
+            await self._running
+
+    async def stop(self) -> None:
+        """End the streams, answer what is being answered, close."""
+        if self._running is None:
+            return
+        for hub in self._hubs:
+            hub.close()
+        self._server.should_exit = True
+        done, _ = await asyncio.wait([self._running], timeout=_SHUTDOWN_SECONDS + 0.5)
+        if not done:
+            self._server.force_exit = True
+            self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        self._running = None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(1024)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PortTaken(f"cannot listen on {host}:{port} (WEB_HOST, WEB_PORT): {reason}") from error
+    listening.setblocking(False)
+    return listening
