@@ -1248,11 +1248,18 @@ function listenToAttachments() {
 }
 
 function listenToPage() {
+  let size = "";
+  const measure = () => `${scroller.clientHeight} ${scroller.scrollHeight}`;
   scroller.addEventListener("scroll", () => {
-    atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+    const isNear = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+    if (!isNear && measure() !== size) return; // the page changed its size, the reader has not moved
+    atEnd = isNear;
     noticeReading();
   }, { passive: true });
-  const watcher = new ResizeObserver(followEnd);
+  const watcher = new ResizeObserver(() => {
+    followEnd();
+    size = measure();
+  });
   watcher.observe($("stream"));
   watcher.observe(scroller);
   document.addEventListener("visibilitychange", onVisibility);
