@@ -77,6 +77,8 @@ class Outgoing:
     asks: Asks | None = None
     silent: bool = False
     language: str = "vi"
+    #: Said in place of an edit where messages cannot be edited. None: the whole text again; empty: nothing.
+    brief: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, MetaData
 from sqlalchemy.orm import DeclarativeBase
@@ -37,9 +37,7 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 
 def choice(states: type[enum.StrEnum]) -> Enum:
     """A column that holds one member of `states`, stored as its value."""
-    return Enum(
-        states, native_enum=False, length=24, values_callable=lambda e: [member.value for member in e]
-    )
+    return Enum(states, native_enum=False, length=24, values_callable=lambda e: [member.value for member in e])
 
 
 class Base(DeclarativeBase):
@@ -54,4 +52,4 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: dict[Any, Any] = {datetime: Instant()}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Instant()}

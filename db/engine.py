@@ -29,9 +29,7 @@ class Sessions:
         self.keys = keys
         info: dict[Any, Any] = {"keys": keys}
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)
-        self._read = async_sessionmaker(
-            engine.execution_options(**{_READS: True}), expire_on_commit=False, info=info
-        )
+        self._read = async_sessionmaker(engine.execution_options(**{_READS: True}), expire_on_commit=False, info=info)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:

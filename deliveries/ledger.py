@@ -383,7 +383,7 @@ async def _handles(session: AsyncSession, channel: str, media: set[int]) -> dict
             MediaHandle.channel == channel, MediaHandle.media_id.in_(media)
         )
     )
-    return {media_id: handle for media_id, handle in rows}
+    return {row.media_id: row.handle for row in rows}
 
 
 def _pressable(outgoing: Outgoing) -> Iterable[tuple[tuple[int, int], Any]]:
@@ -391,5 +391,3 @@ def _pressable(outgoing: Outgoing) -> Iterable[tuple[tuple[int, int], Any]]:
         for column, button in enumerate(buttons):
             if button.url is None:
                 yield (row, column), button
-
-

@@ -49,7 +49,8 @@ class Delivery(Base):
     """One push to one recipient.
 
     `key` says what it is for and is unique, so that nothing can be queued twice. `address` is sealed when
-    `address_sealed` (a reporter's); a `passing` row (an answer, an edit) leaves the ledger once it is sent.
+    `address_sealed` (a reporter's); a `passing` row (an answer, an edit) leaves the ledger, and its content the
+    store, once it is sent; hence `content_id` is not a foreign key.
     """
 
     __tablename__ = "deliveries"
@@ -71,13 +72,19 @@ class Delivery(Base):
         ),
         Index("ix_deliveries_broadcast", "broadcast_id", "state"),
         Index("ix_deliveries_origin", "origin"),
+        Index(
+            "ix_deliveries_resend_of",
+            "resend_of",
+            sqlite_where=text("resend_of IS NOT NULL"),
+            postgresql_where=text("resend_of IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key: Mapped[str] = mapped_column(String(160), unique=True)
     origin: Mapped[str] = mapped_column(String(64))
     broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
-    content_id: Mapped[str] = mapped_column(ForeignKey("contents.id"))
+    content_id: Mapped[str] = mapped_column(String(32))
     channel: Mapped[str] = mapped_column(String(16))
     address: Mapped[str] = mapped_column(String(255))
     address_sealed: Mapped[bool] = mapped_column(default=False)

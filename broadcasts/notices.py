@@ -1,0 +1,228 @@
+"""Officers' notices: written, scheduled, paused, cancelled, checked by anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Attachment, Button, Outgoing, Recipient
+from db.tables.broadcasts import Broadcast, Notice, NoticePlace, NoticeState, Response
+from deliveries import ledger
+from deliveries.numbers import new_number
+from deliveries.wording import button, from_html, html
+from establishments.groups import Member, members
+from officers.permissions import Actor, Permission, require
+from officers.policy import Policy
+from texts.catalogue import Html
+from texts.markup import is_blank, parse
+from texts.refusal import Refusal
+
+#: Longest notice, characters as people see them; with our header it fits one message of every channel but plain text.
+MAX_TEXT = 3500
+#: A notice whose time passed longer ago than this (the process was down) is not sent any more.
+MOST_LATE = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What an officer has put together so far; `html` is our markup, `audience` group keys joined by commas."""
+
+    html: str
+    audience: str
+    response: Response
+    scheduled_for: datetime | None = None
+    urgent: bool = False
+    media_id: int | None = None
+    attachment_kind: str | None = None
+
+
+def check_text(markup: str) -> str:
+    """The markup of a notice if it may be one; raises Refusal (`text.empty`, `text.too_long`)."""
+    try:
+        text, _ = parse(markup)
+    except ValueError as error:
+        raise Refusal("notice.bad_markup") from error
+    if is_blank(text):
+        raise Refusal("text.empty")
+    if len(text) > MAX_TEXT:
+        raise Refusal("text.too_long", limit=MAX_TEXT, length=len(text))
+    return markup
+
+
+async def schedule_notice(
+    session: AsyncSession, actor: Actor, draft: Draft, *, now: datetime, number: str | None = None
+) -> Notice:
+    """Store a notice with its audience frozen by name; it is due at once, or at `scheduled_for`.
+
+    Raises:
+        Refusal: may not; the audience is empty (`notice.nobody`); the time has passed (`when.past`).
+    """
+    officer_id = require(actor, Permission.WRITE_NOTICES)
+    audience = await members(session, draft.audience)
+    if not audience:
+        raise Refusal("notice.nobody")
+    if draft.scheduled_for is not None and draft.scheduled_for < now:
+        raise Refusal("when.past")
+    notice = Notice(
+        number=number or await free_number(session),
+        state=NoticeState.SCHEDULED,
+        title=title_of(draft.html),
+        html=check_text(draft.html),
+        attachment_kind=draft.attachment_kind,
+        media_id=draft.media_id,
+        audience=draft.audience,
+        response=draft.response,
+        urgent=draft.urgent,
+        author_id=officer_id,
+        author_channel=actor.chat.channel,
+        author_address=actor.chat.address,
+        scheduled_for=draft.scheduled_for or now,
+        created_at=now,
+    )
+    session.add(notice)
+    await session.flush()
+    await _freeze(session, notice, audience)
+    return notice
+
+
+async def free_number(session: AsyncSession) -> str:
+    """A notice number nobody has."""
+    number = new_number("TB")
+    while await session.scalar(select(Notice.id).where(Notice.number == number)) is not None:
+        number = new_number("TB", length=5)
+    return number
+
+
+def title_of(markup: str) -> str:
+    """The first line of a notice, at most 80 characters."""
+    first = next((line.strip() for line in parse(markup)[0].splitlines() if line.strip()), "")
+    return first if len(first) <= 80 else first[:79].rstrip() + "…"
+
+
+def render_notice(
+    markup: str,
+    *,
+    number: str,
+    policy: Policy,
+    response: Response,
+    media_id: int | None = None,
+    attachment_kind: str | None = None,
+    notice_id: int = 0,
+    foot: str = "",
+) -> Outgoing:
+    """A notice exactly as recipients see it. `foot` is markup under it, once something is settled about it."""
+    body = html("vi", "notice.shown", unit=policy.unit_name, number=number, text=Html(markup))
+    attachments = (
+        (Attachment(attachment_kind, media_id),)  # type: ignore[arg-type]
+        if media_id is not None and attachment_kind
+        else ()
+    )
+    report = button("vi", "button.report", "report.start", once=False)
+    row: tuple[Button, ...] = (report,)
+    if response is Response.CONFIRM and not foot:
+        row = (button("vi", "button.received", "notice.received", notice_id, once=False), report)
+    return from_html(body + ("\n\n" + foot if foot else ""), "vi", buttons=(row,), attachments=attachments)
+
+
+async def pause_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> Notice:
+    """Hold a notice before its next send.
+
+    Raises:
+        Refusal: may not, or it is not scheduled or running (`notice.not_now`).
+    """
+    notice = await _move(session, actor, notice_id, (NoticeState.SCHEDULED, NoticeState.RUNNING), NoticeState.PAUSED)
+    for broadcast_id in await _broadcasts_of(session, notice.id):
+        await ledger.hold(session, broadcast_id, until=now + timedelta(days=3650))
+    return notice
+
+
+async def resume_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> Notice:
+    """Let a held notice go on where it stopped; raises Refusal as `pause_notice` does."""
+    notice = await _move(session, actor, notice_id, (NoticeState.PAUSED,), NoticeState.SCHEDULED)
+    for broadcast_id in await _broadcasts_of(session, notice.id):
+        notice.state = NoticeState.RUNNING
+        await ledger.hold(session, broadcast_id, until=now)
+    return notice
+
+
+async def cancel_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> Notice:
+    """Call off what has not been sent; raises Refusal as `pause_notice` does."""
+    notice = await _move(
+        session,
+        actor,
+        notice_id,
+        (NoticeState.SCHEDULED, NoticeState.RUNNING, NoticeState.PAUSED),
+        NoticeState.CANCELLED,
+    )
+    for broadcast_id in await _broadcasts_of(session, notice.id):
+        await ledger.cancel(session, broadcast_id, now=now)
+    return notice
+
+
+async def find_notice(session: AsyncSession, number: str) -> Notice | None:
+    """The notice of that number if it has been sent to anybody; what was never sent is nobody's business."""
+    typed = "".join(letter for letter in number.upper() if letter.isalnum())
+    if not typed.startswith("TB"):
+        typed = "TB" + typed
+    found: Notice | None = await session.scalar(
+        select(Notice).where(Notice.number == f"TB-{typed[2:]}", Notice.sent_at.is_not(None))
+    )
+    return found
+
+
+async def list_notices(session: AsyncSession, actor: Actor, *, limit: int = 8) -> list[Notice]:
+    """The newest notices first."""
+    require(actor, Permission.SEE_PROGRESS)
+    return list(await session.scalars(select(Notice).order_by(Notice.id.desc()).limit(limit)))
+
+
+async def notice_for(session: AsyncSession, actor: Actor, notice_id: int) -> Notice:
+    """A notice an officer may follow; raises Refusal."""
+    require(actor, Permission.SEE_PROGRESS)
+    notice = await session.get(Notice, notice_id)
+    if notice is None:
+        raise Refusal("notice.unknown")
+    return notice
+
+
+def author_of(notice: Notice) -> Recipient:
+    """The chat the notice was written in."""
+    return Recipient(notice.author_channel, notice.author_address)
+
+
+async def _freeze(session: AsyncSession, notice: Notice, audience: list[Member]) -> None:
+    connection = await session.connection()
+    await connection.execute(
+        insert(NoticePlace.__table__),  # type: ignore[arg-type]
+        [
+            {
+                "notice_id": notice.id,
+                "establishment_id": member.establishment_id,
+                "name": member.name,
+                "address": member.address,
+            }
+            for member in audience
+        ],
+    )
+
+
+async def _move(
+    session: AsyncSession, actor: Actor, notice_id: int, before: tuple[NoticeState, ...], after: NoticeState
+) -> Notice:
+    require(actor, Permission.WRITE_NOTICES)
+    moved = await session.execute(
+        update(Notice).where(Notice.id == notice_id, Notice.state.in_(before)).values(state=after)
+    )
+    notice = await session.get(Notice, notice_id, populate_existing=True)
+    if notice is None:
+        raise Refusal("notice.unknown")
+    if moved.rowcount != 1:  # type: ignore[attr-defined]
+        raise Refusal("notice.not_now", number=notice.number)
+    return notice
+
+
+async def _broadcasts_of(session: AsyncSession, notice_id: int) -> list[int]:
+    return list(await session.scalars(select(Broadcast.id).where(Broadcast.notice_id == notice_id)))

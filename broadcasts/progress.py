@@ -1,0 +1,191 @@
+"""The counts an officer sees, and the one message that shows them while a broadcast runs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Function, case, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from broadcasts.notices import author_of
+from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticeState, Response
+from db.tables.deliveries import Delivery, DeliveryState, Lane
+from deliveries.ledger import open_delivery
+from deliveries.wording import Rows, button, from_html, html
+from officers.policy import Policy
+from texts.times import say_time
+
+#: The live message is not edited more often than this.
+EVERY = timedelta(seconds=5)
+#: How long after its opening a broadcast's message keeps following confirmations.
+FOLLOWED = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Establishments of one broadcast; `total` is the sum of all but `confirmed`, which is a part of `sent`."""
+
+    total: int
+    sent: int
+    confirmed: int
+    waiting: int
+    unreachable: int
+    unknown: int
+    not_connected: int
+
+
+async def count_progress(session: AsyncSession, broadcast_id: int) -> Progress:
+    """Count establishments, not messages: one chat that got it is enough."""
+
+    again = aliased(Delivery)
+
+    def any_in(*states: DeliveryState) -> Function[Any]:
+        return func.max(case((Delivery.state.in_(states) | again.state.in_(states), 1), else_=0))
+
+    each = (
+        select(
+            BroadcastPlace.establishment_id.label("place"),
+            func.max(case((BroadcastPlace.acknowledged_at.is_not(None), 1), else_=0)).label("confirmed"),
+            any_in(DeliveryState.SENT).label("sent"),
+            any_in(DeliveryState.PENDING, DeliveryState.SENDING).label("waiting"),
+            any_in(DeliveryState.UNKNOWN).label("unknown"),
+            func.count(Delivery.id).label("deliveries"),
+        )
+        .outerjoin(
+            BroadcastReach,
+            (BroadcastReach.broadcast_id == BroadcastPlace.broadcast_id)
+            & (BroadcastReach.establishment_id == BroadcastPlace.establishment_id),
+        )
+        .outerjoin(Delivery, Delivery.id == BroadcastReach.delivery_id)
+        .outerjoin(again, (again.resend_of == Delivery.id) & again.resend_of.is_not(None))
+        .where(BroadcastPlace.broadcast_id == broadcast_id)
+        .group_by(BroadcastPlace.establishment_id)
+        .subquery()
+    )
+    # A confirmation proves receipt, whatever the ledger saw.
+    where = case(
+        ((each.c.sent == 1) | (each.c.confirmed == 1), "sent"),
+        (each.c.waiting == 1, "waiting"),
+        (each.c.unknown == 1, "unknown"),
+        (each.c.deliveries == 0, "not_connected"),
+        else_="unreachable",
+    )
+    counted = {
+        row[0]: (row[1], row[2])
+        for row in await session.execute(
+            select(where, func.count(), func.sum(each.c.confirmed)).select_from(each).group_by(where)
+        )
+    }
+    size = {name: counts[0] for name, counts in counted.items()}
+    return Progress(
+        total=sum(size.values()),
+        sent=size.get("sent", 0),
+        confirmed=int(sum(counts[1] or 0 for counts in counted.values())),
+        waiting=size.get("waiting", 0),
+        unreachable=size.get("unreachable", 0),
+        unknown=size.get("unknown", 0),
+        not_connected=size.get("not_connected", 0),
+    )
+
+
+async def newest_broadcast(session: AsyncSession, notice_id: int) -> Broadcast | None:
+    """The latest sending of a notice."""
+    found: Broadcast | None = await session.scalar(
+        select(Broadcast).where(Broadcast.notice_id == notice_id).order_by(Broadcast.id.desc()).limit(1)
+    )
+    return found
+
+
+def progress_markup(notice: Notice, progress: Progress, *, now: datetime, rate: float | None, policy: Policy) -> str:
+    """The counts in words; only what is not zero is mentioned besides sent and confirmed."""
+    keys = {
+        NoticeState.RUNNING: "progress.running",
+        NoticeState.PAUSED: "progress.paused",
+        NoticeState.CANCELLED: "progress.cancelled",
+    }
+    parts = [
+        html("vi", "progress.sent", sent=progress.sent, total=progress.total),
+        html("vi", "progress.confirmed", n=progress.confirmed) if notice.response is not Response.NONE else "",
+        html("vi", "progress.not_connected", n=progress.not_connected) if progress.not_connected else "",
+        html("vi", "progress.unreachable", n=progress.unreachable) if progress.unreachable else "",
+        html("vi", "progress.unknown", n=progress.unknown) if progress.unknown else "",
+        html("vi", "progress.waiting", n=progress.waiting) if progress.waiting else "",
+    ]
+    if progress.waiting and notice.state is NoticeState.RUNNING and rate:
+        ends = now + timedelta(seconds=progress.waiting / rate + 1)
+        parts.append(html("vi", "progress.ends", time=say_time(ends, policy.zone)))
+    heading = html("vi", keys.get(notice.state, "progress.finished"), number=notice.number, title=notice.title)
+    return heading + "\n" + " · ".join(part for part in parts if part)
+
+
+def progress_buttons(notice: Notice) -> Rows:
+    """What an officer can do with a notice in its present state."""
+    row = []
+    if notice.state in (NoticeState.RUNNING, NoticeState.SCHEDULED):
+        row.append(button("vi", "button.pause", "notice.pause", notice.id))
+    if notice.state is NoticeState.PAUSED:
+        row.append(button("vi", "button.resume", "notice.resume", notice.id))
+    if notice.state in (NoticeState.PAUSED, NoticeState.SCHEDULED):
+        row.append(button("vi", "button.call_off", "notice.cancel", notice.id))
+    if notice.sent_at is not None:
+        row.append(button("vi", "button.silent", "notice.silent", notice.id, once=False))
+    return (tuple(row),) if row else ()
+
+
+async def follow(session: AsyncSession, *, now: datetime, rate: float | None, policy: Policy) -> None:
+    """Say or rewrite the live message of every broadcast whose counts have changed, at most every EVERY.
+
+    Where messages cannot be edited, only the first and the final one are said.
+    """
+    rows = await session.execute(
+        select(Broadcast, Notice)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(Broadcast.opened_at > now - FOLLOWED)
+    )
+    for broadcast, notice in rows:
+        if broadcast.progress_at is not None and broadcast.progress_at + EVERY > now:
+            continue
+        progress = await count_progress(session, broadcast.id)
+        markup = progress_markup(notice, progress, now=now, rate=rate, policy=policy)
+        # What is still expected to end at a certain minute changes by itself; that alone is no news.
+        news = hashlib.sha256(repr((notice.state, progress)).encode()).digest()
+        if news == broadcast.progress_said:
+            continue
+        if await _say(session, broadcast, notice, markup, now=now):
+            broadcast.progress_said = news
+            broadcast.progress_at = now
+
+
+async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, markup: str, *, now: datetime) -> bool:
+    """Queue the first live message, or an edit of it; False while the first has not arrived yet."""
+    key = f"progress:{broadcast.id}"
+    outgoing = from_html(markup, "vi", buttons=progress_buttons(notice))
+    if broadcast.progress_at is None:
+        return await open_delivery(
+            session,
+            replace(outgoing, silent=True),
+            to=author_of(notice),
+            key=key,
+            origin=f"notice:{notice.id}",
+            lane=Lane.REPLY,
+            now=now,
+        )
+    first: Delivery | None = await session.scalar(select(Delivery).where(Delivery.key == key))
+    if first is None or not first.message_id:
+        return False
+    is_news_everywhere = notice.state is not NoticeState.RUNNING and broadcast.finished_at is not None
+    already_final = broadcast.progress_at > (broadcast.finished_at or now)
+    return await open_delivery(
+        session,
+        replace(outgoing, brief=outgoing.text if is_news_everywhere and not already_final else ""),
+        to=author_of(notice),
+        key=f"{key}/edit:{now.isoformat()}",
+        origin=f"notice:{notice.id}",
+        lane=Lane.REMINDER,
+        edits=first.message_id,
+        now=now,
+    )

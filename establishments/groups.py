@@ -1,0 +1,150 @@
+"""Broadcast groups: some exist by themselves (all, each kind, each area), others are picked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.inbound import insert_ignoring
+from db.tables.establishments import (
+    Contact,
+    Establishment,
+    EstablishmentState,
+    Group,
+    GroupMember,
+    Kind,
+)
+from deliveries.wording import plain
+from establishments.areas import area_name, present_areas
+from establishments.registration import short_text
+from officers.permissions import Actor, Permission, require
+from texts.folding import fold
+from texts.refusal import Refusal
+
+GROUP_NAME_LIMIT = 60
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChoice:
+    """A group an officer may choose. `key` is `all`, `kind:<kind>`, `area:<id>` or `group:<id>`."""
+
+    key: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An establishment a notice is for; `connected` says whether any chat speaks for it."""
+
+    establishment_id: int
+    name: str
+    address: str
+    connected: bool
+
+
+async def group_choices(session: AsyncSession, language: str = "vi") -> list[GroupChoice]:
+    """Every group that has somebody in it: all, by hand, by kind, by area."""
+    listed = Establishment.state.in_(_LISTED)
+    total = await session.scalar(select(func.count()).select_from(Establishment).where(listed)) or 0
+    choices = [GroupChoice(ALL, plain(language, "group.all"), total)]
+    by_hand = await session.execute(
+        select(Group.id, Group.name, func.count(Establishment.id))
+        .outerjoin(GroupMember, GroupMember.group_id == Group.id)
+        .outerjoin(Establishment, and_(Establishment.id == GroupMember.establishment_id, listed))
+        .group_by(Group.id, Group.name)
+        .order_by(Group.id)
+    )
+    choices += [GroupChoice(f"group:{group_id}", name, size) for group_id, name, size in by_hand]
+    kinds = await session.execute(select(Establishment.kind, func.count()).where(listed).group_by(Establishment.kind))
+    sizes = {row[0]: row[1] for row in kinds}
+    choices += [
+        GroupChoice(f"kind:{kind}", plain(language, f"kind.{kind}"), sizes[kind]) for kind in Kind if kind in sizes
+    ]
+    areas = await session.execute(
+        select(Establishment.area_id, func.count()).where(listed).group_by(Establishment.area_id)
+    )
+    sizes_by_area = {row[0]: row[1] for row in areas}
+    choices += [
+        GroupChoice(f"area:{area.id}", area.name, sizes_by_area[area.id])
+        for area in await present_areas(session)
+        if area.id in sizes_by_area
+    ]
+    return choices
+
+
+async def group_name(session: AsyncSession, key: str, language: str = "vi") -> str:
+    """What people call the group behind a key."""
+    what, _, which = key.partition(":")
+    if what == "kind":
+        return plain(language, f"kind.{which}")
+    if what == "area":
+        return await area_name(session, int(which))
+    if what == "group":
+        group = await session.get(Group, int(which))
+        return group.name if group else ""
+    return plain(language, "group.all")
+
+
+async def members(session: AsyncSession, audience: str) -> list[Member]:
+    """The establishments in any of the groups named in `audience` (keys joined by commas), each once, by name."""
+    connected = select(Contact.id).where(Contact.establishment_id == Establishment.id).exists().label("connected")
+    found = await session.execute(
+        select(Establishment.id, Establishment.name, Establishment.address, connected)
+        .where(Establishment.state.in_(_LISTED), or_(*[_in_group(key) for key in audience.split(",")]))
+        .order_by(Establishment.folded, Establishment.id)
+    )
+    return [Member(*row) for row in found]
+
+
+async def make_group(
+    session: AsyncSession, actor: Actor, *, name: str, establishment_ids: Sequence[int] = (), now: datetime
+) -> Group:
+    """Make a hand-picked group.
+
+    Raises:
+        Refusal: may not; no or too long a name; `group.exists`.
+    """
+    officer_id = require(actor, Permission.MANAGE_GROUPS)
+    name = short_text(name, limit=GROUP_NAME_LIMIT)
+    if await session.scalar(select(Group.id).where(Group.folded == fold(name))) is not None:
+        raise Refusal("group.exists", name=name)
+    group = Group(name=name, folded=fold(name), created_by=officer_id, created_at=now)
+    session.add(group)
+    await session.flush()
+    for establishment_id in establishment_ids:
+        await add_member(session, actor, group.id, establishment_id)
+    return group
+
+
+async def add_member(session: AsyncSession, actor: Actor, group_id: int, establishment_id: int) -> None:
+    """Put an establishment into a hand-picked group; twice is once."""
+    require(actor, Permission.MANAGE_GROUPS)
+    if await session.get(Group, group_id) is None or await session.get(Establishment, establishment_id) is None:
+        raise Refusal("place.unknown")
+    await session.execute(
+        insert_ignoring(session, GroupMember).values(group_id=group_id, establishment_id=establishment_id)
+    )
+
+
+#: Establishments a notice is for: approved ones, and those on the ward's list that have not connected yet,
+#: who are counted and listed as not connected rather than left out in silence.
+_LISTED = (EstablishmentState.ACTIVE, EstablishmentState.INVITED)
+
+
+def _in_group(key: str) -> ColumnElement[bool]:
+    what, _, which = key.partition(":")
+    if what == ALL:
+        return Establishment.id.is_not(None)
+    if what == "kind":
+        return Establishment.kind == Kind(which)
+    if what == "area":
+        return Establishment.area_id == int(which)
+    if what == "group":
+        return Establishment.id.in_(select(GroupMember.establishment_id).where(GroupMember.group_id == int(which)))
+    raise ValueError(f"not a group: {key}")

@@ -1,0 +1,327 @@
+"""How an establishment joins, changes and leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Recipient
+from db.tables.deliveries import Lane
+from db.tables.establishments import (
+    Contact,
+    ContactRole,
+    Establishment,
+    EstablishmentState,
+    Kind,
+    StateChange,
+)
+from deliveries.languages import language_of
+from deliveries.ledger import open_delivery
+from deliveries.wording import button, from_html, html, message, plain
+from establishments.areas import area_name
+from officers.accounts import officers_who_may
+from officers.permissions import Actor, Permission, require
+from texts.folding import fold
+from texts.markup import clean, is_blank
+from texts.refusal import Refusal
+
+#: The wording of the consent an owner gives; a changed wording gets a new version.
+CONSENT_VERSION = "2026-11"
+NAME_LIMIT = 120
+ADDRESS_LIMIT = 200
+REASON_LIMIT = 500
+#: First letters of deep-link payloads: an establishment's own link, and a colleague's.
+PLACE_PREFIX = "c"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What an owner tells about a place."""
+
+    kind: Kind
+    name: str
+    address: str
+    phone: str | None
+    area_id: int | None
+
+
+def short_text(text: str, *, limit: int) -> str:
+    """One line of what a person typed, cleaned; raises Refusal (`text.empty`, `text.too_long`)."""
+    line = " ".join(clean(text).split())
+    if is_blank(line):
+        raise Refusal("text.empty")
+    if len(line) > limit:
+        raise Refusal("text.too_long", limit=limit, length=len(line))
+    return line
+
+
+async def apply_for(
+    session: AsyncSession, application: Application, *, by: Recipient, language: str, now: datetime
+) -> Establishment:
+    """Store an owner's application with their consent, and ask the officers who may decide.
+
+    Raises:
+        Refusal: `enrol.already` when this chat already speaks for the same name and address.
+    """
+    name = short_text(application.name, limit=NAME_LIMIT)
+    address = short_text(application.address, limit=ADDRESS_LIMIT)
+    folded = fold(f"{name} · {address}")
+    same = await session.scalar(
+        select(Establishment)
+        .join(Contact, Contact.establishment_id == Establishment.id)
+        .where(
+            Establishment.folded == folded,
+            Contact.channel == by.channel,
+            Contact.address == by.address,
+            Establishment.state.in_([EstablishmentState.PENDING, EstablishmentState.ACTIVE]),
+        )
+    )
+    if same is not None:
+        raise Refusal("enrol.already", name=same.name, code=same.code)
+    place = Establishment(
+        kind=application.kind,
+        name=name,
+        address=address,
+        folded=folded,
+        phone=application.phone,
+        area_id=application.area_id,
+        state=EstablishmentState.PENDING,
+        consent_version=CONSENT_VERSION,
+        consented_at=now,
+        created_at=now,
+    )
+    session.add(place)
+    await session.flush()
+    session.add(StateChange(establishment_id=place.id, state=place.state, at=now))
+    session.add(
+        Contact(
+            establishment_id=place.id, channel=by.channel, address=by.address, role=ContactRole.OWNER, created_at=now
+        )
+    )
+    await _ask_officers(session, place, now=now)
+    return place
+
+
+async def invite_place(session: AsyncSession, actor: Actor, establishment_id: int) -> str:
+    """A fresh deep-link payload for one establishment; the one before it stops working.
+
+    Raises:
+        Refusal: may not, or there is no such establishment (`place.unknown`).
+    """
+    require(actor, Permission.DECIDE_PLACES)
+    place = await session.get(Establishment, establishment_id)
+    if place is None:
+        raise Refusal("place.unknown")
+    return new_invite(place)
+
+
+def new_invite(place: Establishment) -> str:
+    """Give an establishment a new link; returns its payload, kept as a hash only."""
+    payload = PLACE_PREFIX + secrets.token_urlsafe(18)
+    place.invite_hash = _hash(payload)
+    return payload
+
+
+async def place_for(session: AsyncSession, payload: str) -> Establishment:
+    """The establishment a link was made for; raises Refusal (`place.link_dead`)."""
+    place = (
+        await session.execute(select(Establishment).where(Establishment.invite_hash == _hash(payload)))
+    ).scalar_one_or_none()
+    if place is None or place.state in (EstablishmentState.SUSPENDED, EstablishmentState.REJECTED):
+        raise Refusal("place.link_dead")
+    return place
+
+
+async def join_by_link(session: AsyncSession, payload: str, *, by: Recipient, now: datetime) -> Establishment:
+    """One tap of consent: the chat speaks for the establishment the link was made for, which is active from now on.
+
+    The link itself shows that an officer knows the place, so nobody needs to approve; it works once.
+    """
+    place = await place_for(session, payload)
+    place.invite_hash = None
+    place.consent_version = CONSENT_VERSION
+    place.consented_at = now
+    await _change(session, place, EstablishmentState.ACTIVE, now=now)
+    await add_contact(session, place.id, by, role=ContactRole.OWNER, now=now)
+    return place
+
+
+async def add_contact(
+    session: AsyncSession, establishment_id: int, chat: Recipient, *, role: ContactRole, now: datetime
+) -> None:
+    """Let a chat speak for an establishment; a chat that does already keeps its role."""
+    known = await session.scalar(
+        select(Contact).where(
+            Contact.establishment_id == establishment_id,
+            Contact.channel == chat.channel,
+            Contact.address == chat.address,
+        )
+    )
+    if known is None:
+        session.add(
+            Contact(
+                establishment_id=establishment_id,
+                channel=chat.channel,
+                address=chat.address,
+                role=role,
+                created_at=now,
+            )
+        )
+        await session.flush()
+
+
+async def decide(
+    session: AsyncSession, actor: Actor, establishment_id: int, *, approve: bool, reason: str = "", now: datetime
+) -> Establishment:
+    """Approve or reject an application and tell its contacts; the first officer's word counts.
+
+    Raises:
+        Refusal: may not; `place.decided` when somebody was faster.
+    """
+    officer_id = require(actor, Permission.DECIDE_PLACES)
+    state = EstablishmentState.ACTIVE if approve else EstablishmentState.REJECTED
+    won = await session.execute(
+        update(Establishment)
+        .where(Establishment.id == establishment_id, Establishment.state == EstablishmentState.PENDING)
+        .values(state=state, state_reason=reason or None, decided_by=officer_id)
+    )
+    place = await session.get(Establishment, establishment_id, populate_existing=True)
+    if place is None:
+        raise Refusal("place.unknown")
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        raise Refusal("place.decided", code=place.code, name=place.name)
+    session.add(
+        StateChange(establishment_id=place.id, state=state, officer_id=officer_id, reason=reason or None, at=now)
+    )
+    for contact in await contacts_of(session, place.id):
+        language = await language_of(session, Recipient(contact.channel, contact.address))
+        said = (
+            message(language, "enrol.approved", name=place.name, code=place.code)
+            if approve
+            else message(language, "enrol.rejected", name=place.name, code=place.code, reason=reason)
+        )
+        await open_delivery(
+            session,
+            said,
+            to=Recipient(contact.channel, contact.address),
+            key=f"place:{place.id}/{state}/{contact.id}/{now.isoformat()}",
+            origin=f"place:{place.id}",
+            lane=Lane.ROUTINE,
+            now=now,
+        )
+    return place
+
+
+async def leave(session: AsyncSession, chat: Recipient, establishment_id: int, *, now: datetime) -> Establishment:
+    """Take a chat off an establishment; the last contact to go takes the establishment with it.
+
+    Raises:
+        Refusal: `place.unknown` when the chat does not speak for it.
+    """
+    contact = await session.scalar(
+        select(Contact).where(
+            Contact.establishment_id == establishment_id,
+            Contact.channel == chat.channel,
+            Contact.address == chat.address,
+        )
+    )
+    place = await session.get(Establishment, establishment_id)
+    if contact is None or place is None:
+        raise Refusal("place.unknown")
+    await session.delete(contact)
+    await session.flush()
+    if not await contacts_of(session, establishment_id):
+        await _change(session, place, EstablishmentState.LEFT, now=now)
+    return place
+
+
+async def contacts_of(session: AsyncSession, establishment_id: int) -> list[Contact]:
+    """The chats that speak for an establishment, first come first."""
+    return list(
+        await session.scalars(select(Contact).where(Contact.establishment_id == establishment_id).order_by(Contact.id))
+    )
+
+
+async def places_of(session: AsyncSession, chat: Recipient) -> list[Establishment]:
+    """The establishments a chat speaks for."""
+    return list(
+        await session.scalars(
+            select(Establishment)
+            .join(Contact, Contact.establishment_id == Establishment.id)
+            .where(Contact.channel == chat.channel, Contact.address == chat.address)
+            .order_by(Establishment.id)
+        )
+    )
+
+
+async def set_blocked(session: AsyncSession, chat: Recipient, *, blocked: bool, now: datetime) -> None:
+    """Remember that a chat has blocked or unblocked us."""
+    await session.execute(
+        update(Contact)
+        .where(Contact.channel == chat.channel, Contact.address == chat.address)
+        .values(blocked_at=now if blocked else None)
+    )
+
+
+async def find_places(session: AsyncSession, actor: Actor, typed: str = "", *, limit: int = 10) -> list[Establishment]:
+    """Establishments whose name, address or code contain what was typed; without words, those not yet connected."""
+    require(actor, Permission.SEE_PLACES)
+    query = select(Establishment).order_by(Establishment.id).limit(limit)
+    folded = fold(typed)
+    if folded.startswith("cs-") and folded[3:].isdigit():
+        query = query.where(Establishment.id == int(folded[3:]))
+    elif folded:
+        query = query.where(Establishment.folded.contains(folded, autoescape=True))
+    else:
+        query = query.where(Establishment.state == EstablishmentState.INVITED)
+    return list(await session.scalars(query))
+
+
+async def application_text(session: AsyncSession, place: Establishment, language: str) -> dict[str, str]:
+    """The facts of an establishment, as the texts that show it want them."""
+    return {
+        "name": place.name,
+        "code": place.code,
+        "kind": plain(language, f"kind.{place.kind}"),
+        "address": place.address,
+        "phone": place.phone or "–",
+        "area": await area_name(session, place.area_id) or "–",
+    }
+
+
+async def _ask_officers(session: AsyncSession, place: Establishment, *, now: datetime) -> None:
+    facts = await application_text(session, place, "vi")
+    for officer in await officers_who_may(session, Permission.DECIDE_PLACES):
+        await open_delivery(
+            session,
+            from_html(
+                html("vi", "approval.request", **facts),
+                "vi",
+                buttons=(
+                    (
+                        button("vi", "button.approve", "place.approve", place.id),
+                        button("vi", "button.reject", "place.reject", place.id),
+                    ),
+                ),
+            ),
+            to=officer.chat,
+            key=f"place:{place.id}/request/{officer.chat}",
+            origin=f"place:{place.id}",
+            lane=Lane.ROUTINE,
+            now=now,
+        )
+
+
+async def _change(session: AsyncSession, place: Establishment, state: EstablishmentState, *, now: datetime) -> None:
+    if place.state is not state:
+        place.state = state
+        session.add(StateChange(establishment_id=place.id, state=state, at=now))
+
+
+def _hash(payload: str) -> str:
+    return hashlib.sha256(payload.encode()).hexdigest()

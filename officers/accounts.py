@@ -1,0 +1,231 @@
+"""Who a chat is: officers, their invitations, and the administrators the settings name."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Recipient
+from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
+from officers.permissions import TABLE, Actor, Permission, require
+from texts.refusal import Refusal
+
+INVITATION_LIFETIME = timedelta(hours=24)
+#: First letters of deep-link payloads that are officers' invitations.
+INVITATION_PREFIX = "o"
+
+
+@dataclass(frozen=True, slots=True)
+class OfficerAt:
+    """An officer and one chat that reaches them."""
+
+    officer_id: int
+    name: str
+    role: Role
+    chat: Recipient
+
+
+async def actor_for(session: AsyncSession, chat: Recipient) -> Actor:
+    """The actor behind a chat; an actor without an officer when none is known or the officer was revoked."""
+    row = (
+        await session.execute(
+            select(Officer)
+            .join(OfficerChat, OfficerChat.officer_id == Officer.id)
+            .where(
+                OfficerChat.channel == chat.channel,
+                OfficerChat.address == chat.address,
+                Officer.revoked_at.is_(None),
+            )
+        )
+    ).scalar_one_or_none()
+    return Actor(chat) if row is None else Actor(chat, row.id, row.name, row.role)
+
+
+async def officers_who_may(session: AsyncSession, permission: Permission) -> list[OfficerAt]:
+    """Every chat of every officer the table allows `permission`, oldest officer first."""
+    return await officers_with(session, TABLE[permission])
+
+
+async def officers_with(session: AsyncSession, roles: Iterable[Role]) -> list[OfficerAt]:
+    """Every chat of every officer with one of the roles, oldest officer first."""
+    rows = await session.execute(
+        select(Officer, OfficerChat)
+        .join(OfficerChat, OfficerChat.officer_id == Officer.id)
+        .where(Officer.role.in_(list(roles)), Officer.revoked_at.is_(None))
+        .order_by(Officer.id, OfficerChat.id)
+    )
+    return [
+        OfficerAt(officer.id, officer.name, officer.role, Recipient(chat.channel, chat.address))
+        for officer, chat in rows
+    ]
+
+
+async def chats_of(session: AsyncSession, officer_id: int) -> list[Recipient]:
+    """The chats one officer is known by."""
+    rows = await session.scalars(
+        select(OfficerChat).where(OfficerChat.officer_id == officer_id).order_by(OfficerChat.id)
+    )
+    return [Recipient(row.channel, row.address) for row in rows]
+
+
+async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient], *, now: datetime) -> None:
+    """Make exactly the chats the settings name administrators from the settings; others made so before lose it."""
+    known = {
+        Recipient(chat.channel, chat.address): officer
+        for officer, chat in await session.execute(
+            select(Officer, OfficerChat).join(OfficerChat, OfficerChat.officer_id == Officer.id)
+        )
+    }
+    for chat in chats:
+        officer = known.get(chat)
+        if officer is None:
+            officer = Officer(name=f"Quản trị {chat.address[-4:]}", role=Role.ADMIN, created_at=now)
+            session.add(officer)
+            await session.flush()
+            session.add(OfficerChat(officer_id=officer.id, channel=chat.channel, address=chat.address))
+        officer.from_settings = True
+        officer.role = Role.ADMIN
+        officer.revoked_at = None
+    for chat, officer in known.items():
+        if officer.from_settings and chat not in chats and officer.revoked_at is None:
+            officer.revoked_at = now
+
+
+async def invite_officer(session: AsyncSession, actor: Actor, *, name: str, role: Role, now: datetime) -> str:
+    """Make an invitation bound to a name; returns the deep-link payload, which is kept as a hash only.
+
+    Raises:
+        Refusal: the actor may not; or would give a role above their own (`officers.above_you`).
+    """
+    inviter = require(actor, Permission.MANAGE_OFFICERS)
+    if role is Role.ADMIN and actor.role is not Role.ADMIN:
+        raise Refusal("officers.above_you")
+    return await _new_invitation(session, name=name, role=role, invited_by=inviter, now=now)
+
+
+async def first_invitation(session: AsyncSession, *, name: str, now: datetime) -> str:
+    """An administrator's invitation made on the machine itself (`binhyen init`), which needs no confirmation."""
+    return await _new_invitation(session, name=name, role=Role.ADMIN, invited_by=None, now=now)
+
+
+async def _new_invitation(
+    session: AsyncSession, *, name: str, role: Role, invited_by: int | None, now: datetime
+) -> str:
+    payload = INVITATION_PREFIX + secrets.token_urlsafe(24)
+    session.add(
+        Invitation(
+            token_hash=_hash(payload),
+            name=name,
+            role=role,
+            invited_by=invited_by,
+            expires_at=now + INVITATION_LIFETIME,
+            created_at=now,
+        )
+    )
+    return payload
+
+
+async def open_invitation(session: AsyncSession, payload: str, *, by: Actor, now: datetime) -> Invitation:
+    """Use an invitation's link, once. It makes an officer at once only when it came from the machine itself;
+    otherwise an officer must confirm that the right person opened it.
+
+    Raises:
+        Refusal: `invitation.dead` (unknown, used, too old), `invitation.already` (an officer's chat).
+    """
+    if by.is_officer:
+        raise Refusal("invitation.already")
+    invitation = (
+        await session.execute(select(Invitation).where(Invitation.token_hash == _hash(payload)))
+    ).scalar_one_or_none()
+    if invitation is None or invitation.expires_at <= now:
+        raise Refusal("invitation.dead")
+    claimed = await session.execute(
+        update(Invitation)
+        .where(Invitation.id == invitation.id, Invitation.state == InvitationState.OPEN)
+        .values(state=InvitationState.CLAIMED, channel=by.chat.channel, address=by.chat.address)
+    )
+    if claimed.rowcount != 1:  # type: ignore[attr-defined]
+        raise Refusal("invitation.dead")
+    await session.refresh(invitation)
+    if invitation.invited_by is None:
+        await _accept(session, invitation, now=now)
+    return invitation
+
+
+async def who_confirms(session: AsyncSession, invitation: Invitation) -> list[OfficerAt]:
+    """Who is asked whether the right person opened the link: others than the inviter, if there are any."""
+    able = await officers_who_may(session, Permission.MANAGE_OFFICERS)
+    if invitation.role is Role.ADMIN:
+        able = [officer for officer in able if officer.role is Role.ADMIN]
+    others = [officer for officer in able if officer.officer_id != invitation.invited_by]
+    return others or able
+
+
+async def confirm_invitation(
+    session: AsyncSession, actor: Actor, invitation_id: int, *, is_right_person: bool, now: datetime
+) -> Invitation:
+    """Say whether the person who opened the link is the one invited.
+
+    Raises:
+        Refusal: the actor may not, or it has been answered (`invitation.answered`).
+    """
+    officer_id = require(actor, Permission.MANAGE_OFFICERS)
+    invitation = await session.get(Invitation, invitation_id, with_for_update=True)
+    if invitation is None or invitation.state is not InvitationState.CLAIMED:
+        raise Refusal("invitation.answered")
+    if officer_id not in {officer.officer_id for officer in await who_confirms(session, invitation)}:
+        raise Refusal("refused.role")
+    if is_right_person:
+        await _accept(session, invitation, now=now)
+    else:
+        invitation.state = InvitationState.REFUSED
+    return invitation
+
+
+async def revoke_officer(session: AsyncSession, actor: Actor, officer_id: int, *, now: datetime) -> Officer:
+    """Take an officer's access away; effective with the very next message.
+
+    Raises:
+        Refusal: the actor may not; nobody revokes themselves (`officers.not_yourself`), a commander no administrator.
+    """
+    if require(actor, Permission.MANAGE_OFFICERS) == officer_id:
+        raise Refusal("officers.not_yourself")
+    officer = await session.get(Officer, officer_id)
+    if officer is None or officer.revoked_at is not None:
+        raise Refusal("officers.unknown")
+    if officer.role is Role.ADMIN and actor.role is not Role.ADMIN:
+        raise Refusal("officers.above_you")
+    officer.revoked_at = now
+    return officer
+
+
+async def all_officers(session: AsyncSession) -> list[Officer]:
+    """Everybody who was not revoked, by name."""
+    rows = await session.scalars(select(Officer).where(Officer.revoked_at.is_(None)).order_by(Officer.name, Officer.id))
+    return list(rows)
+
+
+async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetime) -> None:
+    taken = await session.scalar(
+        select(OfficerChat)
+        .join(Officer, Officer.id == OfficerChat.officer_id)
+        .where(OfficerChat.channel == invitation.channel, OfficerChat.address == invitation.address)
+    )
+    if taken is None:
+        taken = OfficerChat(channel=invitation.channel or "", address=invitation.address or "")
+        session.add(taken)
+    officer = Officer(name=invitation.name, role=invitation.role, created_at=now)
+    session.add(officer)
+    await session.flush()
+    taken.officer_id = officer.id
+    invitation.state = InvitationState.ACCEPTED
+
+
+def _hash(payload: str) -> str:
+    return hashlib.sha256(payload.encode()).hexdigest()

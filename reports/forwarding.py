@@ -1,0 +1,237 @@
+"""What officers are shown of a report, and whom it goes to. Always our own rendering, never the reporter's message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Attachment, Outgoing, Place, Recipient
+from db.engine import keys_of
+from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow
+from db.tables.officers import Role
+from db.tables.reports import Report, ReportLink, ReportPart, ReportState
+from deliveries.ledger import erase_origin, open_delivery
+from deliveries.wording import Rows, button, from_html, html
+from officers import roster
+from officers.accounts import OfficerAt, officers_who_may, officers_with
+from officers.permissions import Permission
+from officers.policy import Policy
+from reports.sealing import ReportBox, open_link
+from texts.catalogue import Html
+from texts.times import say_time
+
+#: Who is asked when nobody takes a report: the other duty officers, the commanders, everybody.
+LAST_STEP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBody:
+    """A report as officers may see it."""
+
+    texts: tuple[str, ...]
+    attachments: tuple[Attachment, ...]
+    place: Place | None
+
+
+async def read_report(session: AsyncSession, report: Report) -> ReportBody:
+    """Open a report's parts, in the order they came."""
+    if report.data_key is None:
+        return ReportBody((), (), None)
+    box = ReportBox(keys_of(session), report.number, report.data_key)
+    texts: list[str] = []
+    attachments: list[Attachment] = []
+    place = None
+    parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id).order_by(ReportPart.id))
+    for part in parts:
+        value = box.open(part.sealed, token=part.token)
+        if value.get("text"):
+            texts.append(value["text"])
+        if part.media_id is not None:
+            attachments.append(Attachment(part.kind, part.media_id))  # type: ignore[arg-type]
+        if part.kind == "place":
+            place = Place(value["latitude"], value["longitude"])
+    return ReportBody(tuple(texts), tuple(attachments), place)
+
+
+async def forward_first(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
+    """Queue a new report to everybody on duty; to the administrators, with a word, when nobody is."""
+    officers = await roster.on_duty(session, at=now)
+    note = ""
+    if not officers:
+        officers = await roster.fallback(session)
+        note = html("vi", "forward.no_one_on_duty")
+    report.escalation_step = 0
+    report.escalates_at = now + policy.escalation_for(report.urgent)[0]
+    await _forward(session, report, officers, note=note, now=now, policy=policy)
+
+
+async def escalate(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
+    """Queue a report nobody took to the next in line, and set the deadline after that."""
+    report.escalation_step += 1
+    step = report.escalation_step
+    officers = await _next_in_line(session, step, now=now)
+    deadlines = policy.escalation_for(report.urgent)
+    received = report.received_at or now
+    report.escalates_at = max(received + deadlines[step], now) if step < len(deadlines) else None
+    minutes = int((now - received).total_seconds() // 60)
+    note = html("vi", "forward.nobody_took", minutes=minutes)
+    await _forward(session, report, officers, note=note, now=now, policy=policy)
+
+
+async def rewrite_forwards(
+    session: AsyncSession,
+    report: Report,
+    line: str,
+    *,
+    mine: Recipient | None,
+    buttons: Rows,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    """Write what happened into every message that showed the report, and take its buttons away.
+
+    Args:
+        line: Markup of what happened; also what channels without edits say instead.
+        mine: The chat whose copy gets `buttons`: that of the officer who took it.
+    """
+    shown = await session.scalars(
+        select(Delivery).where(
+            Delivery.origin == f"report:{report.id}",
+            Delivery.key.contains("/forward:"),
+            Delivery.state == DeliveryState.SENT,
+        )
+    )
+    done: set[tuple[str, str, str]] = set()
+    for delivery in shown:
+        chat = Recipient(delivery.channel, delivery.address)
+        place = (chat.channel, chat.address, delivery.message_id or "")
+        if not delivery.message_id or place in done:
+            continue
+        done.add(place)
+        outgoing = await render(session, report, note=line, policy=policy)
+        outgoing = replace(
+            outgoing,
+            buttons=buttons if chat == mine else (),
+            brief=from_html(html("vi", "forward.brief", number=report.number, line=Html(line)), "vi").text,
+            attachments=(),
+            place=None,
+        )
+        await open_delivery(
+            session,
+            outgoing,
+            to=chat,
+            key=f"{delivery.key}/edit:{now.isoformat()}",
+            origin=f"report:{report.id}",
+            lane=Lane.REPORT,
+            edits=delivery.message_id,
+            now=now,
+        )
+
+
+async def render(session: AsyncSession, report: Report, *, note: str, policy: Policy) -> Outgoing:
+    """The message that shows a report to an officer. Nothing in it tells who sent it."""
+    body = await read_report(session, report)
+    words = "\n\n".join(body.texts)
+    heading = "forward.heading_urgent" if report.urgent else "forward.heading"
+    markup = html(
+        "vi",
+        heading,
+        number=report.number,
+        time=say_time(report.received_at or report.started_at, policy.zone),
+    )
+    if report.incomplete:
+        markup += "\n" + html("vi", "forward.incomplete")
+    markup += "\n\n" + (html("vi", "forward.body", text=words) if words else html("vi", "forward.no_words"))
+    if body.attachments:
+        markup += "\n" + html("vi", "forward.files", n=len(body.attachments))
+    if note:
+        markup += "\n\n" + note
+    return from_html(markup, "vi", attachments=body.attachments, place=body.place)
+
+
+async def tell_reporter(
+    session: AsyncSession,
+    report: Report,
+    key: str,
+    *,
+    what: str,
+    now: datetime,
+    buttons: Rows = (),
+    **params: str | int,
+) -> bool:
+    """Queue a word to whoever sent the report, while the link to them lives; their address stays sealed.
+
+    Returns:
+        Whether there was anybody to tell.
+    """
+    link = await session.get(ReportLink, report.id)
+    if link is None or link.dies_at <= now:
+        return False
+    chat = open_link(keys_of(session), report.number, link.sealed)
+    await open_delivery(
+        session,
+        from_html(html(report.language, key, **params), report.language, buttons=buttons),
+        to=chat,
+        key=f"report:{report.id}/{what}",
+        origin=f"report:{report.id}",
+        lane=Lane.REPORT,
+        now=now,
+        passing=True,
+        hide_address=True,
+    )
+    return True
+
+
+async def erase_content(session: AsyncSession, report: Report) -> None:
+    """Erase everything a report said, wherever it was kept to be sent."""
+    origin = f"report:{report.id}"
+    await session.execute(delete(ReportPart).where(ReportPart.report_id == report.id))
+    await session.execute(delete(MediaRow).where(MediaRow.origin == origin))
+    await session.execute(delete(ReportLink).where(ReportLink.report_id == report.id))
+    await erase_origin(session, origin)
+
+
+async def _next_in_line(session: AsyncSession, step: int, *, now: datetime) -> list[OfficerAt]:
+    if step == 1:
+        on_shift = {officer.officer_id for officer in await roster.on_duty(session, at=now)}
+        others = [o for o in await officers_with(session, {Role.DUTY}) if o.officer_id not in on_shift]
+        if others:
+            return others
+    if step <= 2:
+        commanders = await officers_with(session, {Role.COMMANDER})
+        if commanders:
+            return commanders
+    return await officers_who_may(session, Permission.HANDLE_REPORTS)
+
+
+async def _forward(
+    session: AsyncSession,
+    report: Report,
+    officers: Iterable[OfficerAt],
+    *,
+    note: str,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    if report.state is not ReportState.RECEIVED:
+        return
+    lines = [note] if note else []
+    if report.escalates_at is not None:
+        minutes = max(1, round((report.escalates_at - now).total_seconds() / 60))
+        lines.append(html("vi", "forward.deadline", minutes=minutes))
+    outgoing = await render(session, report, note="\n".join(lines), policy=policy)
+    outgoing = replace(outgoing, buttons=((button("vi", "button.take", "report.take", report.id),),))
+    for officer in officers:
+        await open_delivery(
+            session,
+            outgoing,
+            to=officer.chat,
+            key=f"report:{report.id}/forward:{report.escalation_step}/{officer.chat}",
+            origin=f"report:{report.id}",
+            lane=Lane.REPORT,
+            now=now,
+        )

@@ -1,0 +1,172 @@
+"""How a report comes in: piece by piece, sealed at once, handed in with one word, forwarded in the same transaction."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Media, Place, Recipient
+from db.engine import keys_of
+from db.tables.reports import Report, ReportLink, ReportPart, ReportState
+from deliveries.media import keep_media
+from deliveries.numbers import new_number
+from officers.policy import Policy
+from reports import forwarding
+from reports.sealing import ReportBox, code_lookup, hash_code, new_data_key, seal_link
+from texts.markup import clean, is_blank
+from texts.refusal import Refusal
+
+#: Longest single message of a report, characters; Telegram's own limit is 4,096.
+MAX_TEXT = 4096
+#: Most messages one report takes; what comes after starts a report of its own.
+MAX_PARTS = 60
+#: How long a report can be traced back to the chat it came from.
+LINK_LIFETIME = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a report: what officers see, and the untouched original when that is something else."""
+
+    view: Media
+    original: Media | None = None
+
+
+async def open_report(session: AsyncSession, *, chat: Recipient, language: str, now: datetime) -> Report:
+    """Start a report: a number and a data key of its own, and a sealed link back that dies on a date."""
+    number = new_number("T")
+    while await session.scalar(select(Report.id).where(Report.number == number)) is not None:
+        number = new_number("T", length=5)
+    keys = keys_of(session)
+    report = Report(
+        number=number,
+        state=ReportState.DRAFT,
+        data_key=new_data_key(keys, number),
+        language=language,
+        started_at=now,
+    )
+    session.add(report)
+    await session.flush()
+    session.add(ReportLink(report_id=report.id, sealed=seal_link(keys, number, chat), dies_at=now + LINK_LIFETIME))
+    return report
+
+
+async def add_text(session: AsyncSession, report: Report, text: str, *, now: datetime, kind: str = "text") -> None:
+    """Add what was written.
+
+    Raises:
+        Refusal: `text.empty`, `text.too_long`, `report.full`; nothing is stored.
+    """
+    text = clean(text).strip()
+    if is_blank(text):
+        raise Refusal("text.empty")
+    if len(text) > MAX_TEXT:
+        raise Refusal("text.too_long", limit=MAX_TEXT, length=len(text))
+    await _add_part(session, report, kind, {"text": text}, now=now)
+
+
+async def add_file(session: AsyncSession, report: Report, file: File, *, caption: str = "", now: datetime) -> None:
+    """Add a file with its caption: the view copy for officers, the original and its hash for investigators."""
+    origin = f"report:{report.id}"
+    view = await keep_media(session, file.view, origin=origin, now=now)
+    value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT]}
+    if file.original is not None:
+        original = await keep_media(session, file.original, origin=origin, now=now)
+        value |= {"original": original.id, "sha256": original.sha256}
+    await _add_part(session, report, file.view.kind, value, media_id=view.id, now=now)
+
+
+async def add_place(session: AsyncSession, report: Report, place: Place, *, now: datetime) -> None:
+    """Add a point on the map."""
+    await _add_part(session, report, "place", {"latitude": place.latitude, "longitude": place.longitude}, now=now)
+
+
+async def count_parts(session: AsyncSession, report_id: int) -> int:
+    """How many messages a report has."""
+    return (
+        await session.scalar(select(func.count()).select_from(ReportPart).where(ReportPart.report_id == report_id)) or 0
+    )
+
+
+async def hand_in(
+    session: AsyncSession, report_id: int, *, code: str, urgent: bool, now: datetime, policy: Policy
+) -> Report:
+    """Hand a report in and queue its forward to whoever is on duty, in one transaction.
+
+    Args:
+        code: A fresh receipt code; only its slow hash and a keyed hash are stored.
+
+    Raises:
+        Refusal: `report.gone` when it was handed in before or withdrawn, `report.empty` when nothing is in it.
+    """
+    if not await count_parts(session, report_id):
+        raise Refusal("report.empty")
+    won = await session.execute(
+        update(Report)
+        .where(Report.id == report_id, Report.state == ReportState.DRAFT)
+        .values(
+            state=ReportState.RECEIVED,
+            received_at=now,
+            urgent=urgent,
+            code_hash=hash_code(code),
+            code_lookup=code_lookup(keys_of(session), code),
+        )
+    )
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        raise Refusal("report.gone")
+    report = await session.get_one(Report, report_id, populate_existing=True)
+    await forwarding.forward_first(session, report, now=now, policy=policy)
+    return report
+
+
+async def keep_unfinished(session: AsyncSession, report_id: int, *, now: datetime, policy: Policy) -> None:
+    """A report left lying after its first content is kept, marked incomplete, and forwarded as such."""
+    won = await session.execute(
+        update(Report)
+        .where(Report.id == report_id, Report.state == ReportState.DRAFT)
+        .values(state=ReportState.RECEIVED, received_at=now, incomplete=True)
+    )
+    if won.rowcount == 1:  # type: ignore[attr-defined]
+        report = await session.get_one(Report, report_id, populate_existing=True)
+        await forwarding.forward_first(session, report, now=now, policy=policy)
+
+
+async def withdraw_draft(session: AsyncSession, report_id: int) -> None:
+    """Forget a report its writer called off before handing it in."""
+    report = await session.get(Report, report_id)
+    if report is not None and report.state is ReportState.DRAFT:
+        await erase(session, report)
+
+
+async def erase(session: AsyncSession, report: Report) -> None:
+    """Erase a report's key, parts, files and link; the row stays, empty, so that its number is not given again."""
+    await forwarding.erase_content(session, report)
+    report.data_key = None
+    report.code_hash = None
+    report.code_lookup = None
+    report.state = ReportState.WITHDRAWN
+
+
+async def _add_part(
+    session: AsyncSession,
+    report: Report,
+    kind: str,
+    value: dict[str, object],
+    *,
+    now: datetime,
+    media_id: int | None = None,
+) -> None:
+    if await count_parts(session, report.id) >= MAX_PARTS:
+        raise Refusal("report.full", limit=MAX_PARTS)
+    token = secrets.token_hex(16)
+    box = ReportBox(keys_of(session), report.number, report.data_key or b"")
+    session.add(
+        ReportPart(
+            report_id=report.id, token=token, kind=kind, sealed=box.seal(value, token=token), media_id=media_id, at=now
+        )
+    )
+    await session.flush()

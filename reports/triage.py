@@ -1,0 +1,250 @@
+"""What officers do with a report: take it, ask, close it; and what happens when nobody does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Recipient
+from db.engine import keys_of
+from db.tables.deliveries import Lane
+from db.tables.officers import Officer
+from db.tables.reports import Report, ReportLink, ReportState
+from deliveries.ledger import open_delivery
+from deliveries.wording import Rows, button, html, message
+from officers.accounts import chats_of
+from officers.permissions import Actor, Permission, require
+from officers.policy import Policy
+from reports import forwarding
+from reports.intake import add_text
+from reports.sealing import code_fits, code_lookup, open_link, same_chat
+from texts.catalogue import Html
+from texts.markup import clean
+from texts.refusal import Refusal
+from texts.times import say_time
+
+_OPEN = (ReportState.TAKEN, ReportState.VERIFYING)
+OUTCOMES = (ReportState.RESOLVED, ReportState.HANDED_OVER, ReportState.UNFOUNDED)
+QUESTION_LIMIT = 1000
+
+
+def officer_buttons(report_id: int) -> Rows:
+    """What the officer who took a report may do next."""
+    return (
+        (
+            button("vi", "button.ask", "report.ask", report_id, once=False),
+            button("vi", "button.close", "report.close", report_id, once=False),
+        ),
+    )
+
+
+async def take_report(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime, policy: Policy) -> Report:
+    """Take a report: escalation stops, every officer who saw it is told, and the reporter hears.
+
+    Raises:
+        Refusal: may not; `report.taken_by` when a colleague was faster.
+    """
+    officer_id = require(actor, Permission.HANDLE_REPORTS)
+    won = await session.execute(
+        update(Report)
+        .where(Report.id == report_id, Report.state == ReportState.RECEIVED)
+        .values(state=ReportState.TAKEN, taken_by=officer_id, taken_at=now, escalates_at=None)
+    )
+    report = await session.get(Report, report_id, populate_existing=True)
+    if report is None:
+        raise Refusal("report.unknown")
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        raise await _taken_already(session, report, policy)
+    line = html("vi", "forward.taken", name=actor.name, time=say_time(now, policy.zone))
+    await forwarding.rewrite_forwards(
+        session, report, line, mine=actor.chat, buttons=officer_buttons(report.id), now=now, policy=policy
+    )
+    await forwarding.tell_reporter(
+        session,
+        report,
+        "report.taken",
+        what="taken",
+        buttons=((button(report.language, "button.stop", "report.stop", report.id),),),
+        now=now,
+        number=report.number,
+        time=say_time(now, policy.zone),
+    )
+    return report
+
+
+async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, question: str, *, now: datetime) -> Report:
+    """Send a question to the reporter, who answers with a button or by code.
+
+    Raises:
+        Refusal: may not; not open; the reporter ended contact (`report.no_contact`).
+    """
+    report = await _open_report(session, actor, report_id)
+    question = clean(question).strip()[:QUESTION_LIMIT]
+    if not question:
+        raise Refusal("text.empty")
+    told = await forwarding.tell_reporter(
+        session,
+        report,
+        "report.question",
+        what=f"question/{now.isoformat()}",
+        buttons=(
+            (
+                button(report.language, "button.answer", "report.answer", report.id, once=False),
+                button(report.language, "button.stop", "report.stop", report.id),
+            ),
+        ),
+        now=now,
+        number=report.number,
+        question=question,
+    )
+    if not told:
+        raise Refusal("report.no_contact", number=report.number)
+    return report
+
+
+async def add_answer(session: AsyncSession, report_id: int, text: str, *, now: datetime) -> Report:
+    """Add what the reporter says later, and pass it on to the officer who answers for the report.
+
+    Raises:
+        Refusal: `report.gone`, or as `add_text` does.
+    """
+    report = await session.get(Report, report_id)
+    if report is None or report.data_key is None or report.state is ReportState.DRAFT:
+        raise Refusal("report.gone")
+    await add_text(session, report, text, now=now, kind="more")
+    chats = await chats_of(session, report.taken_by) if report.taken_by else []
+    for chat in chats:
+        await open_delivery(
+            session,
+            message(
+                "vi",
+                "forward.more",
+                buttons=officer_buttons(report.id),
+                number=report.number,
+                text=clean(text).strip(),
+            ),
+            to=chat,
+            key=f"report:{report.id}/more/{now.isoformat()}/{chat}",
+            origin=f"report:{report.id}",
+            lane=Lane.REPORT,
+            now=now,
+        )
+    return report
+
+
+async def close_report(
+    session: AsyncSession, actor: Actor, report_id: int, outcome: ReportState, *, now: datetime, policy: Policy
+) -> Report:
+    """Close a report with an outcome and tell the reporter.
+
+    Raises:
+        Refusal: may not, or it is not open.
+    """
+    report = await _open_report(session, actor, report_id)
+    if outcome not in OUTCOMES:
+        raise Refusal("button.unknown")
+    report.state = outcome
+    report.closed_at = now
+    line = html(
+        "vi",
+        "forward.closed",
+        name=actor.name,
+        time=say_time(now, policy.zone),
+        outcome=Html(html("vi", f"outcome.{outcome}")),
+    )
+    await forwarding.rewrite_forwards(session, report, line, mine=None, buttons=(), now=now, policy=policy)
+    await forwarding.tell_reporter(
+        session, report, f"report.closed_{outcome}", what="closed", now=now, number=report.number
+    )
+    return report
+
+
+async def escalate_due(session: AsyncSession, *, now: datetime, policy: Policy, limit: int = 50) -> int:
+    """Pass on the reports nobody took in time; returns how many."""
+    due = await session.scalars(
+        select(Report)
+        .where(Report.state == ReportState.RECEIVED, Report.escalates_at <= now)
+        .order_by(Report.urgent.desc(), Report.escalates_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    count = 0
+    for report in due:
+        await forwarding.escalate(session, report, now=now, policy=policy)
+        count += 1
+    return count
+
+
+async def report_by_code(session: AsyncSession, code: str) -> Report:
+    """The report a receipt code belongs to; raises Refusal (`track.unknown`)."""
+    report = (
+        await session.execute(select(Report).where(Report.code_lookup == code_lookup(keys_of(session), code)))
+    ).scalar_one_or_none()
+    if report is None or not code_fits(code, report.code_hash or ""):
+        raise Refusal("track.unknown")
+    return report
+
+
+async def stop_contact(session: AsyncSession, chat: Recipient, *, report_id: int | None = None) -> int:
+    """End contact for good: forget which chat a report came from. Without an id, every report of that chat.
+
+    Returns:
+        How many links were cut.
+    """
+    query = select(ReportLink, Report.number).join(Report, Report.id == ReportLink.report_id)
+    if report_id is not None:
+        query = query.where(ReportLink.report_id == report_id)
+    keys = keys_of(session)
+    mine = [
+        link.report_id
+        for link, number in await session.execute(query)
+        if same_chat(open_link(keys, number, link.sealed), chat)
+    ]
+    if mine:
+        await session.execute(delete(ReportLink).where(ReportLink.report_id.in_(mine)))
+    return len(mine)
+
+
+async def forget_links(session: AsyncSession, *, now: datetime) -> None:
+    """Cut the links whose date has come."""
+    await session.execute(delete(ReportLink).where(ReportLink.dies_at <= now))
+
+
+async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10) -> list[Report]:
+    """Reports that wait for somebody or are open, urgent and oldest first."""
+    require(actor, Permission.HANDLE_REPORTS)
+    return list(
+        await session.scalars(
+            select(Report)
+            .where(Report.state.in_([ReportState.RECEIVED, *_OPEN]))
+            .order_by(Report.taken_by.is_not(None), Report.urgent.desc(), Report.received_at)
+            .limit(limit)
+        )
+    )
+
+
+async def report_for_officer(session: AsyncSession, actor: Actor, report_id: int) -> Report:
+    """A report an officer may read; raises Refusal."""
+    require(actor, Permission.HANDLE_REPORTS)
+    report = await session.get(Report, report_id)
+    if report is None or report.state is ReportState.DRAFT:
+        raise Refusal("report.unknown")
+    return report
+
+
+async def _open_report(session: AsyncSession, actor: Actor, report_id: int) -> Report:
+    report = await report_for_officer(session, actor, report_id)
+    if report.state not in _OPEN:
+        raise Refusal("report.not_open", number=report.number)
+    return report
+
+
+async def _taken_already(session: AsyncSession, report: Report, policy: Policy) -> Refusal:
+    officer = await session.get(Officer, report.taken_by) if report.taken_by else None
+    if officer is None or report.taken_at is None:
+        return Refusal("report.gone")
+    return Refusal(
+        "report.taken_by", number=report.number, name=officer.name, time=say_time(report.taken_at, policy.zone)
+    )
