@@ -141,6 +141,8 @@ class Sender:
         Raises:
             Rejected: Among others, the message is gone ("message_gone").
         """
+        if outgoing.brief and not self._capabilities.edits:
+            outgoing = replace(outgoing, text=outgoing.brief, entities=())
         parameters: dict[str, Any] = {"chat_id": api_id(address), "message_id": api_id(message_id)}
         _add(parameters, reply_markup=_inline(outgoing, callback_data))
         if not outgoing.text:

@@ -22,8 +22,8 @@ LATENESS = 0.003
 REPLY_BURST = 3
 _GROUP_WINDOW = 60.0
 _PRUNE_AT_LEAST = 512
+_UNLIMITED = 1_000_000
 _NEVER = float("-inf")
-_PLENTY = 1_000_000
 
 
 class Pace:
@@ -45,20 +45,18 @@ class Pace:
         """When the next message may leave, `now` or later; takes nothing."""
         return max(self._next, self._held_until, now)
 
-    def room(self, now: float, until: float) -> int:
-        """How many messages may leave by `until`; takes nothing. Without a rate, as many as anybody could want."""
-        if self.next_slot(now) > until:
-            return 0
-        if not self._interval:
-            return _PLENTY
-        first = max(self._next, self.next_slot(now) - self._lateness)
-        return int((until - first) / self._interval) + 1
-
     def take(self, now: float) -> float:
         """Take the next slot and return its instant, `now` or later."""
         slot = self.next_slot(now)
         self._next = max(self._next, slot - self._lateness) + self._interval
         return slot
+
+    def room(self, now: float, until: float) -> int:
+        """How many messages may leave from `now` to `until`; takes nothing."""
+        if not self._interval:
+            return _UNLIMITED if self._held_until <= until else 0
+        first = max(self._next, self._held_until, now - self._lateness)
+        return max(0, int((until - first) / self._interval) + 1) if first <= until else 0
 
     def hold_all(self, until: float) -> None:
         """Nothing leaves before `until`."""

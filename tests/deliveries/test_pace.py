@@ -63,6 +63,27 @@ def test_looking_at_the_next_slot_takes_nothing():
     assert pace.next_slot(5.0) == pace.next_slot(5.0) == pace.take(5.0) == 5.0
 
 
+@given(rate=st.sampled_from([1, 30, 1000]), ahead=st.floats(0, 2), late=st.floats(0, 1))
+def test_as_many_messages_have_room_as_then_leave_in_time(rate, ahead, late):
+    pace = Pace(Limits(per_second=rate))
+    now = pace.take(10.0) + late
+
+    room = pace.room(now, now + ahead)
+
+    slots = [pace.take(now) for _ in range(room + 1)]
+    assert all(slot <= now + ahead + 1e-6 for slot in slots[:room])
+    assert slots[room] > now + ahead - 1e-6
+
+
+def test_a_held_channel_has_no_room():
+    pace = Pace(TELEGRAM)
+    pace.hold_all(15.0)
+
+    assert pace.room(10.0, 14.0) == 0
+    assert pace.room(10.0, 15.01) == 1
+    assert Pace(Limits()).room(10.0, 10.0) > 1000
+
+
 def test_a_channel_without_limits_is_never_waited_for():
     pace = Pace(Limits())
 
