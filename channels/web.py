@@ -490,9 +490,12 @@ def _no_chat() -> ApiRefusal:
 
 
 def _scope(params: Params) -> tuple[str, str | None, str]:
-    """Scope as one word, the chat it is for (if one), language."""
+    """Scope as one word, the chat it is for (if one), language.
+
+    `BotCommandScopeChat` takes text only behind an "@", which is dropped here.
+    """
     scope = params.get("scope") or {"type": "default"}
-    address = str(scope["chat_id"]) if "chat_id" in scope else None
+    address = str(scope["chat_id"]).removeprefix("@") if "chat_id" in scope else None
     return f"{scope['type']}:{address}" if address else scope["type"], address, str(params.get("language_code") or "")
 
 

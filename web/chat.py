@@ -435,14 +435,16 @@ async def _form(request: Request) -> tuple[dict[str, str], Upload]:
         form = await parser.parse()
     except (MultiPartException, ValueError):
         raise _Refused("bad_request") from None
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise _Refused("bad_request")
-    if (file.size or 0) > MAX_FILE:
-        raise TooLarge
-    upload = Upload(file.filename or "tep", file.content_type or "", await file.read())
-    await form.close()
-    return {name: value for name, value in form.items() if isinstance(value, str)}, upload
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise _Refused("bad_request")
+        if (file.size or 0) > MAX_FILE:
+            raise TooLarge
+        upload = Upload(file.filename or "tep", file.content_type or "", await file.read())
+        return {name: value for name, value in form.items() if isinstance(value, str)}, upload
+    finally:
+        await form.close()
 
 
 def _ranged(request: Request, content: bytes, headers: dict[str, str]) -> Response:
