@@ -11,7 +11,7 @@ const WORDS = {
   vi: {
     skipToBox: "Tới ô nhập tin", skipToButtons: "Tới các nút mới nhất", call: "Gọi 113 khi nguy hiểm",
     idle: "Bình Yên · trợ lý tự động", typing: "đang soạn tin…", offline: "Mất kết nối, đang thử lại…",
-    older: "Xem tin cũ hơn", log: "Cuộc trò chuyện", outbox: "Đang chờ gửi", box: "Nhắn tin", send: "Gửi", menu: "Lệnh",
+    older: "Xem tin cũ hơn", log: "Cuộc trò chuyện", outbox: "Đang chờ gửi", box: "Nhắn tin", compose: "Soạn tin", send: "Gửi", menu: "Lệnh",
     boxHint: "Alt và mũi tên lên: tới các nút mới nhất.", commands: "Danh sách lệnh", noCommands: "Chưa có lệnh nào.",
     attach: "Gửi kèm", media: "Ảnh, video", camera: "Chụp ảnh", file: "Tệp", voice: "Ghi âm", place: "Vị trí", photo: "Ảnh",
     video: "Video", quick: "Trả lời nhanh", tray: "Sẽ gửi kèm", cancel: "Huỷ", done: "Xong", close: "Đóng", recording: "Đang ghi âm",
@@ -32,7 +32,7 @@ const WORDS = {
   en: {
     skipToBox: "Go to the message box", skipToButtons: "Go to the newest buttons", call: "Call 113 in danger",
     idle: "Bình Yên · automatic assistant", typing: "is typing…", offline: "Connection lost, trying again…",
-    older: "Show older messages", log: "Conversation", outbox: "Waiting to be sent", box: "Message", send: "Send", menu: "Menu",
+    older: "Show older messages", log: "Conversation", outbox: "Waiting to be sent", box: "Message", compose: "Write a message", send: "Send", menu: "Menu",
     boxHint: "Alt and arrow up: go to the newest buttons.", commands: "List of commands", noCommands: "No commands yet.",
     attach: "Attach", media: "Photo, video", camera: "Camera", file: "File", voice: "Voice", place: "Location", photo: "Photo",
     video: "Video", quick: "Quick answers", tray: "To be sent along", cancel: "Cancel", done: "Done", close: "Close", recording: "Recording",
@@ -423,8 +423,7 @@ function metaOf(message) {
 }
 
 function buttonRow(message, row) {
-  const isEven = row.length === 2 && row.every(({ label }) => label.length <= 22);
-  return make("div", { className: isEven ? "button-row even" : "button-row" }, ...row.map((button) => (button.url ? linkButton(button) : pressButton(message, button))));
+  return make("div", { className: "button-row" }, ...row.map((button) => (button.url ? linkButton(button) : pressButton(message, button))));
 }
 
 function pressButton(message, button) {
@@ -548,10 +547,13 @@ function commandLink(text) {
 }
 
 function spoiler(text) {
-  const node = make("button", { type: "button", className: "spoiler", "aria-expanded": "false", "aria-label": say("saySpoiler") }, text);
+  const covered = make("span", { "aria-hidden": "true" }, text);
+  const hint = make("span", { className: "unseen" }, say("saySpoiler"));
+  const node = make("button", { type: "button", className: "spoiler", "aria-expanded": "false" }, covered, hint);
   node.onclick = () => {
     node.setAttribute("aria-expanded", "true");
-    node.removeAttribute("aria-label");
+    covered.removeAttribute("aria-hidden");
+    hint.remove();
   };
   return node;
 }
