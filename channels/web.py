@@ -22,8 +22,10 @@ from typing import Any
 import filetype
 from PIL import Image
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels.api import Unreachable
 from channels.gateway import (
     ApiRefusal,
     Clock,
@@ -370,6 +372,21 @@ class WebGateway(MessageGateway):
         self.sessions = sessions
         self.clock = clock
         self.hub = hub or Hub()
+
+    async def answer(self, method: str, params: Params, files: Mapping[str, Upload]) -> Any:
+        """The result of one call.
+
+        Raises:
+            ApiRefusal: The call cannot be answered so.
+            Unreachable: SQLite is busy or full. It has rolled back, so nothing was written; of another database
+                whose connection broke in a commit we do not know that.
+        """
+        try:
+            return await super().answer(method, params, files)
+        except OperationalError as error:
+            if self.sessions.engine.dialect.name != "sqlite":
+                raise
+            raise Unreachable("the database took nothing") from error
 
     async def chat_of(self, address: str) -> Json:
         async with self.sessions.reading() as session:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from telegram import (
     BotCommand,
     BotCommandScopeAllPrivateChats,
@@ -27,8 +28,11 @@ from telegram import (
 from telegram.error import BadRequest
 
 from channels import web
+from channels.api import Unreachable
 from channels.gateway import Upload
 from channels.inbound import waiting_updates
+from channels.port import Attachment, Button, Media, Outgoing, RecipientGone, Rejected
+from channels.sender import Sender
 from channels.web import WebChat, WebGateway, WebRefusal, address_of, erase_messages, purge
 from db.base import Base
 from db.engine import Sessions, make_engine
@@ -217,6 +221,41 @@ async def test_the_narrowest_menu_of_commands_counts(chat, bot):
 
     await bot.delete_my_commands(scope=BotCommandScopeChat(f"@{LAN}"))
     assert [item["command"] for item in (await chat.messages_after(LAN))["commands"]] == ["all"]
+
+
+async def test_a_sender_works_through_the_gateway(chat, bot, gateway):
+    async def load(media_id: int) -> Media:
+        return Media("photo", "a.png", "image/png", picture())
+
+    sender = Sender(bot, gateway.capabilities, load, lambda language, key: key)
+    files = (Attachment("photo", 1), Attachment("photo", 2))
+    rich = Outgoing("Thông báo " * 500, buttons=((Button("Đã nhận", verb="ack"),),), attachments=files)
+    sent = await sender.send(LAN, rich, callback_data={(0, 0): "abc"})
+    again = await sender.send(MINH, rich, callback_data={(0, 0): "def"}, handles=dict(sent.handles))
+    await sender.send(LAN, Outgoing("Ở đâu?", asks="location"), callback_data={})
+    await sender.edit(LAN, sent.message_id, Outgoing("Xong"), callback_data={})
+    await sender.edit(LAN, sent.message_id, Outgoing("Xong"), callback_data={})
+    await sender.delete(LAN, sent.message_id)
+
+    assert (len(sent.handles), again.handles) == (2, ())
+    messages = await shown(chat)
+    assert sum(len(message["files"]) for message in messages) == 2
+    assert messages[-1]["keyboard"]
+    buttons = [button for message in await shown(chat, MINH) for row in message["buttons"] for button in row]
+    assert buttons == [{"label": "Đã nhận", "data": "def"}]
+    with pytest.raises(RecipientGone):
+        await sender.send(address_of("c" * 43), Outgoing("x"), callback_data={})
+    with pytest.raises(Rejected, match="message_gone"):
+        await sender.delete(LAN, sent.message_id)
+
+
+async def test_a_busy_database_means_not_sent(chat, bot, sessions, monkeypatch):
+    def busy() -> Any:
+        raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(sessions, "begin", busy)
+    with pytest.raises(Unreachable):
+        await bot.send_message(LAN, "x")
 
 
 # --- the visitor's side ---
