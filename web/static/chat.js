@@ -1078,16 +1078,24 @@ async function connect() {
   if (document.visibilityState === "hidden" && loaded) return;
   try {
     if (!loaded) await loadNewest();
+    else if (failures) await probe();
     listen();
   } catch {
     reconnect();
   }
 }
 
+/** An event stream hides why it was refused: ask first. A chat that has gone or begun anew needs a fresh page. */
+async function probe() {
+  const { last_seq: newest } = await readMessages({ after: lastSeq, limit: 1 });
+  if (newest < lastSeq) reloadOnce();
+}
+
 function listen() {
   stream = new EventSource(`${base}/api/events?after=${lastSeq}`);
   const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data || "{}")));
-  on("hello", () => {
+  on("hello", ({ last_seq: newest }) => {
+    if (newest < lastSeq) reloadOnce();
     failures = 0;
     showOffline(false);
     retryUnsent();
