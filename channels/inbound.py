@@ -51,9 +51,7 @@ async def store_updates(
     return new
 
 
-async def waiting_updates(
-    session: AsyncSession, *, after: int, limit: int
-) -> list[tuple[int, str, dict[str, Any]]]:
+async def waiting_updates(session: AsyncSession, *, after: int, limit: int) -> list[tuple[int, str, dict[str, Any]]]:
     """Updates not yet acted upon, oldest first: (row id above `after`, channel, raw update)."""
     rows = await session.execute(
         select(InboundUpdate.id, InboundUpdate.channel, InboundUpdate.update_id, InboundUpdate.payload)
@@ -90,5 +88,3 @@ async def mark_handled(session: AsyncSession, channel: str, update_id: int, *, n
 async def forget_updates(session: AsyncSession, *, before: datetime) -> None:
     """Drop the memory of updates handled before then; platforms repeat them for a day at most."""
     await session.execute(delete(InboundUpdate).where(InboundUpdate.handled_at < before))
-
-

@@ -159,7 +159,7 @@ class Dispatcher:
             earliest = max(now + _BUSY, now + timedelta(seconds=ready - instant), held or now)
             self._put_back(delivery, "chat_busy", earliest)
             return
-        leaves_at = max(self._pace.take(instant), ready)
+        leaves_at = self._pace.take(max(instant, ready))
         self._pace.note(chat, leaves_at)
         self._busy[chat] = self._busy.get(chat, 0) + 1
         task = asyncio.create_task(self._send(delivery, leaves_at))
@@ -169,9 +169,7 @@ class Dispatcher:
     def _put_back(self, delivery: Claimed, reason: str, due_at: datetime) -> None:
         # One microsecond keeps the order of several messages that wait for the same chat.
         self._not_before[delivery.to.address] = due_at + timedelta(microseconds=1)
-        self._outcomes.append(
-            Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=due_at, counts=False)
-        )
+        self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=due_at, counts=False))
 
     async def _send(self, delivery: Claimed, leaves_at: float) -> None:
         try:
@@ -260,9 +258,7 @@ class Dispatcher:
                 log.warning("channel_takes_nothing", channel=self.channel, reason=reason)
             self.down = reason
         self._pace.hold_all(self._monotonic() + delay.total_seconds())
-        return Outcome(
-            delivery, DeliveryState.PENDING, reason=reason, due_at=self._clock() + delay, counts=False
-        )
+        return Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=self._clock() + delay, counts=False)
 
     def _channel_works(self) -> None:
         if self.down is not None:

@@ -19,7 +19,8 @@ from channels.inbound import insert_ignoring
 from channels.port import Outgoing, Recipient
 from db.base import Instant
 from db.engine import is_sqlite, keys_of
-from db.tables.deliveries import Content, Delivery, DeliveryState, Lane, MediaHandle
+from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle
+from db.tables.deliveries import Lane as Lane
 from deliveries.buttons import keep_rows, new_row
 
 #: How long a claimed row may stay unsettled before its outcome counts as unknown; longer than any send may take.

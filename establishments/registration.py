@@ -12,14 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from db.tables.deliveries import Lane
-from db.tables.establishments import (
-    Contact,
-    ContactRole,
-    Establishment,
-    EstablishmentState,
-    Kind,
-    StateChange,
-)
+from db.tables.establishments import Contact, ContactRole, Establishment, StateChange
+from db.tables.establishments import EstablishmentState as EstablishmentState
+from db.tables.establishments import Kind as Kind
 from deliveries.languages import language_of
 from deliveries.ledger import open_delivery
 from deliveries.wording import button, from_html, html, message, plain

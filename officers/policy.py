@@ -20,9 +20,6 @@ class Policy:
     escalation: tuple[timedelta, ...] = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=60))
     escalation_urgent: tuple[timedelta, ...] = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10))
     duty_phone: str = ""
-    public_url: str | None = None
-    #: Addresses of the bot that deep links may name: {"telegram": "https://t.me/<name>", "web": "https://…"}.
-    doors: tuple[tuple[str, str], ...] = ()
 
     def escalation_for(self, urgent: bool) -> tuple[timedelta, ...]:
         """The deadlines that apply to a report, counted from its receipt."""

@@ -170,3 +170,11 @@ async def _add_part(
         )
     )
     await session.flush()
+
+
+async def report_for_writer(session: AsyncSession, report_id: int) -> Report:
+    """A report that is still being written; raises Refusal (`report.gone`)."""
+    report = await session.get(Report, report_id)
+    if report is None or report.state is not ReportState.DRAFT:
+        raise Refusal("report.gone")
+    return report

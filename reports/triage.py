@@ -11,7 +11,8 @@ from channels.port import Recipient
 from db.engine import keys_of
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
-from db.tables.reports import Report, ReportLink, ReportState
+from db.tables.reports import Report, ReportLink
+from db.tables.reports import ReportState as ReportState
 from deliveries.ledger import open_delivery
 from deliveries.wording import Rows, button, html, message
 from officers.accounts import chats_of

@@ -1,0 +1,328 @@
+"""The composition root: the only place that names concrete engines and channels."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.routing import BaseRoute
+from telegram.ext import Application, ContextTypes, ExtBot
+
+from bot.errors import on_error
+from bot.inbox import Inbox
+from bot.jobs import Jobs
+from bot.lock import sole_process
+from bot.settings import Settings, load_keys
+from channels.inbound import store_updates
+from channels.port import Capabilities, Limits, Media
+from channels.sender import Sender
+from channels.telegram import TelegramChannel
+from channels.web import WebChat, WebGateway
+from db.engine import Sessions, make_engine
+from db.upgrade import upgrade
+from deliveries import ledger
+from deliveries.dispatch import Dispatcher, system_clock
+from deliveries.media import load_media
+from deliveries.pace import Pace
+from deliveries.wording import plain
+from handlers.context import App, Context, Services
+from handlers.routes import COMMANDS, add_routes
+from officers.accounts import sync_administrators
+from officers.policy import Policy
+from web.app import ChatPage, WebServer, WebSettings, build_web
+
+log = structlog.get_logger(__name__)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A channel as the house needs it: a bot that speaks for it, what it can do, how fast."""
+
+    name: str
+    bot: ExtBot[None]
+    capabilities: Capabilities
+    limits: Limits
+
+
+@dataclass(slots=True)
+class House:
+    """Everything that works on one database, built but not yet running.
+
+    `run_until` runs it; tests and the demo call `settle` instead, which works until nothing is due.
+    """
+
+    sessions: Sessions
+    clock: Clock
+    policy: Policy
+    lines: Sequence[Line]
+    doors: Callable[[], Sequence[str]] = lambda: ()
+    applications: dict[str, App] = field(init=False)
+    dispatchers: dict[str, Dispatcher] = field(init=False)
+    inbox: Inbox = field(init=False)
+    jobs: Jobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        services = Services(self.sessions, self.clock, self.policy, wake=self.wake, rate=self.rate, doors=self.doors)
+        self.applications = {line.name: make_application(line, services) for line in self.lines}
+        self.dispatchers = {line.name: self._dispatcher(line) for line in self.lines}
+        self.inbox = Inbox(self.sessions, self.applications, self.clock)
+        self.jobs = Jobs(self.sessions, self.policy, self.clock, wake=self.wake, rate=self.rate)
+
+    def wake(self) -> None:
+        """Something was stored or queued: everybody looks."""
+        self.inbox.wake()
+        for dispatcher in self.dispatchers.values():
+            dispatcher.wake()
+
+    def rate(self) -> float | None:
+        """The slowest channel's messages a second, to say when a broadcast ends."""
+        return min((line.limits.per_second for line in self.lines if line.limits.per_second), default=None)
+
+    async def start(self) -> None:
+        """Get the applications ready, and list what an earlier process left in flight as unknown."""
+        for application in self.applications.values():
+            await application.initialize()
+        async with self.sessions.begin() as session:
+            lost = await ledger.recover(session, now=self.clock(), all_in_flight=True)
+        if lost:
+            log.warning("sends_unknown_after_restart", deliveries=lost)
+
+    async def stop(self) -> None:
+        """Shut the applications down."""
+        for application in self.applications.values():
+            with contextlib.suppress(Exception):
+                await application.shutdown()
+
+    async def settle(self) -> None:
+        """Work until nothing is waiting and nothing is due."""
+        await self.inbox.drain()
+        for dispatcher in self.dispatchers.values():
+            await dispatcher.drain()
+
+    async def store(self, channel: str, updates: Sequence[dict[str, Any]]) -> None:
+        """Store what came in, and wake whoever acts on it."""
+        async with self.sessions.begin() as session:
+            await store_updates(session, channel, updates, now=self.clock())
+        self.inbox.wake()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Inbox, senders and ticks at work; on the way out what has begun is finished, nothing new is begun."""
+        scheduler = AsyncIOScheduler(timezone="UTC")
+        self.jobs.schedule(scheduler)
+        tasks = [asyncio.create_task(self.inbox.run(), name="inbox")]
+        tasks += [
+            asyncio.create_task(dispatcher.run(), name=f"dispatch {name}")
+            for name, dispatcher in self.dispatchers.items()
+        ]
+        scheduler.start()
+        try:
+            yield
+        finally:
+            scheduler.shutdown(wait=False)
+            self.inbox.stop()
+            await tasks[0]
+            for dispatcher in self.dispatchers.values():
+                dispatcher.stop()
+            await asyncio.gather(*tasks[1:])
+
+    def _dispatcher(self, line: Line) -> Dispatcher:
+        async def load(media_id: int) -> Media:
+            async with self.sessions.reading() as session:
+                return await load_media(session, media_id)
+
+        sender = Sender(line.bot, line.capabilities, load, plain)
+        return Dispatcher(self.sessions, line.name, sender, Pace(line.limits), self.clock)
+
+
+def make_application(line: Line, services: Services) -> App:
+    """The real python-telegram-bot application of one channel: no updater, no job queue, state in our tables."""
+    application: App = (
+        Application.builder()
+        .bot(line.bot)
+        .updater(None)
+        .job_queue(None)
+        .context_types(ContextTypes(context=Context))
+        .build()
+    )
+    application.bot_data["services"] = services
+    application.bot_data["channel"] = line.name
+    add_routes(application)
+    application.add_error_handler(on_error)
+    return application
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say the unit has settled."""
+    return Policy(
+        unit_name=settings.unit_name,
+        zone=settings.zone,
+        quiet_hours=settings.quiet_hours,
+        escalation=tuple(timedelta(minutes=number) for number in settings.escalation_minutes),
+        escalation_urgent=tuple(timedelta(minutes=number) for number in settings.escalation_urgent_minutes),
+        duty_phone=settings.duty_phone,
+    )
+
+
+def menus() -> list[dict[str, Any]]:
+    """What setMyCommands is told: everybody's commands, in both languages. Officers' own come with their role."""
+    shown = [command for command in COMMANDS if command.permission is None]
+    return [
+        {
+            "commands": [
+                {
+                    "command": command.name if language == "vi" else command.alias,
+                    "description": plain(language, f"command.{command.name}"),
+                }
+                for command in shown
+            ],
+            **({"language_code": language} if language != "vi" else {}),
+        }
+        for language in ("vi", "en")
+    ]
+
+
+async def open_database(settings: Settings) -> tuple[AsyncEngine, Sessions]:
+    """The database at its newest schema."""
+    keys = load_keys(settings)
+    engine = make_engine(settings.database_url)
+    await upgrade(engine)
+    return engine, Sessions(engine, keys)
+
+
+async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyncio.Event | None = None) -> None:
+    """Run the bot until told to stop (SIGTERM, SIGINT, or `stopping`), then end with nothing half-done."""
+    stopping = stopping or _stop_signals()
+    engine, sessions = await open_database(settings)
+    try:
+        async with sole_process(engine):
+            async with sessions.begin() as session:
+                await sync_administrators(session, settings.admin_ids, now=clock())
+            await _serve(settings, sessions, clock, stopping)
+    finally:
+        await engine.dispose()
+    log.info("stopped")
+
+
+async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping: asyncio.Event) -> None:
+    telegram = _telegram(settings, clock)
+    gateway = WebGateway(sessions, clock=clock, bot_name=settings.unit_name)
+    lines = [Line(gateway.name, gateway.bot(), gateway.capabilities, gateway.limits)]
+    if telegram is not None:
+        lines.append(Line(telegram.name, telegram.bot, telegram.capabilities, telegram.limits))
+    house = House(sessions, clock, policy_of(settings), lines, lambda: _doors(settings, telegram))
+    chat = WebChat(gateway, wake=house.inbox.wake)
+    server = web_server(settings, house, {"": ChatPage(chat)}, telegram)
+    await house.start()
+    await _fill_web_menu(gateway)
+    await server.start()
+    log.info("listening", host=settings.web_host, port=server.port)
+    receiving = None
+    if telegram is not None:
+        receiving = asyncio.create_task(_receive(telegram, house), name="telegram")
+    async with house.running():
+        await stopping.wait()
+        log.info("stopping")
+        if receiving is not None:
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+        await server.stop()
+    if telegram is not None:
+        await telegram.close()
+    await house.stop()
+
+
+async def _receive(telegram: TelegramChannel, house: House) -> None:
+    await telegram.start()
+    await telegram.receive(lambda updates: house.store(telegram.name, updates))
+
+
+def _telegram(settings: Settings, clock: Clock) -> TelegramChannel | None:
+    if settings.bot_token is None:
+        return None
+    webhook: dict[str, Any] = {}
+    if settings.uses_webhook and settings.webhook_secret is not None:
+        webhook = {
+            "public_url": settings.public_url,
+            "webhook_secret": settings.webhook_secret.get_secret_value(),
+        }
+    return TelegramChannel(
+        settings.bot_token.get_secret_value(),
+        api_url=settings.telegram_api_url,
+        rate=settings.rate_telegram,
+        menus=menus(),
+        clock=clock,
+        **webhook,
+    )
+
+
+def web_server(
+    settings: Settings,
+    house: House,
+    pages: Mapping[str, ChatPage],
+    telegram: TelegramChannel | None = None,
+    *,
+    more_routes: Sequence[BaseRoute] = (),
+) -> WebServer:
+    """The web server of a house: chat pages, public pages, webhook, health and metrics."""
+
+    def health() -> Mapping[str, bool | str]:
+        parts: dict[str, bool | str] = {}
+        for name, dispatcher in house.dispatchers.items():
+            parts[name] = dispatcher.down or True
+        if telegram is not None and telegram.health.state != "up":
+            parts["telegram"] = telegram.health.reason or telegram.health.state
+        return parts
+
+    app = build_web(
+        sessions=house.sessions,
+        chats=pages,
+        health=health,
+        settings=WebSettings(unit_name=settings.unit_name, public_url=settings.public_url, timezone=settings.timezone),
+        registry=CollectorRegistry(),
+        clock=house.clock,
+        wake=house.inbox.wake,
+        telegram_webhook=telegram if telegram is not None and settings.uses_webhook else None,
+        more_routes=more_routes,
+    )
+    return WebServer(app, settings.web_host, settings.web_port)
+
+
+def _doors(settings: Settings, telegram: TelegramChannel | None) -> list[str]:
+    doors = []
+    if telegram is not None and telegram.bot.username:
+        doors.append(f"https://t.me/{telegram.bot.username}")
+    if settings.public_url:
+        doors.append(settings.public_url.rstrip("/") + "/")
+    return doors
+
+
+async def _fill_web_menu(gateway: WebGateway) -> None:
+    """Give the chat page its menu of commands."""
+    from channels.api import call
+
+    bot = gateway.bot()
+    await bot.initialize()
+    for menu in menus():
+        await call(bot, "setMyCommands", menu)
+
+
+def _stop_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            loop.add_signal_handler(name, stopping.set)
+    return stopping

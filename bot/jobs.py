@@ -1,0 +1,124 @@
+"""Clock ticks: they only ask what is due. The database is the schedule, so a tick too many or too late does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from broadcasts.opening import finish_done, open_due
+from broadcasts.progress import follow
+from channels.inbound import forget_updates
+from db.engine import Sessions
+from deliveries import ledger
+from deliveries.buttons import forget_buttons
+from deliveries.conversations import expired_talks
+from deliveries.languages import language_of
+from deliveries.wording import message
+from handlers.reports import REPORT
+from officers.policy import Policy
+from reports.intake import keep_unfinished
+from reports.triage import escalate_due, forget_links
+
+_T = TypeVar("_T")
+log = structlog.get_logger(__name__)
+
+#: Platforms repeat an update for a day at most (Telegram keeps unconfirmed ones 24 h).
+_UPDATES_KEPT = timedelta(days=3)
+
+
+class Jobs:
+    """What happens by itself as time passes."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        policy: Policy,
+        clock: Callable[[], datetime],
+        *,
+        wake: Callable[[], None],
+        rate: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._sessions = sessions
+        self._policy = policy
+        self._clock = clock
+        self._wake = wake
+        self._rate = rate
+
+    def schedule(self, scheduler: AsyncIOScheduler) -> None:
+        """Put the ticks on a scheduler; a tick still running is not started a second time."""
+        for tick, seconds in ((self.second, 1), (self.minute, 60)):
+            scheduler.add_job(
+                self._guarded(tick),
+                "interval",
+                seconds=seconds,
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
+
+    async def second(self) -> None:
+        """Open what is due, escalate what nobody took, follow what is running."""
+        now = self._clock()
+        opened = await self._in_one(lambda session: open_due(session, now=now, policy=self._policy))
+        passed = await self._in_one(lambda session: escalate_due(session, now=now, policy=self._policy))
+        await self._in_one(lambda session: finish_done(session, now=now))
+        await self._in_one(lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy))
+        if opened:
+            log.info("broadcasts_opened", broadcasts=opened)
+        if passed:
+            log.warning("reports_escalated", reports=passed)
+        self._wake()
+
+    async def minute(self) -> None:
+        """List lost sends as unknown, end what has expired, forget what may be forgotten."""
+        now = self._clock()
+        lost = await self._in_one(lambda session: ledger.recover(session, now=now))
+        if lost:
+            log.warning("sends_unknown", deliveries=lost)
+        await self._in_one(lambda session: ledger.expire(session, now=now))
+        await self._in_one(lambda session: forget_buttons(session, now=now))
+        await self._in_one(lambda session: forget_links(session, now=now))
+        await self._in_one(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
+        await self._in_one(lambda session: end_expired_talks(session, now=now, policy=self._policy))
+        self._wake()
+
+    async def _in_one(self, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T:
+        async with self._sessions.begin() as session:
+            return await work(session)
+
+    def _guarded(self, tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            try:
+                await tick()
+            except (SQLAlchemyError, OSError) as error:
+                log.error("tick_storage_failed", tick=tick.__name__, error=type(error).__name__)
+            except Exception as error:
+                log.error("tick_failed", tick=tick.__name__, exc_info=error)
+
+        return run
+
+
+async def end_expired_talks(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
+    """End the conversations nobody went on with, each with a word; a report begun is kept and marked incomplete."""
+    for talk in await expired_talks(session, now=now):
+        key = "talk.expired"
+        if talk.flow == REPORT.name and talk.answers.get("report") is not None:
+            await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)
+            key = "report.expired"
+        await ledger.open_delivery(
+            session,
+            message(await language_of(session, talk.chat), key),
+            to=talk.chat,
+            key=f"talk:{talk.serial}/expired/{now.isoformat()}",
+            origin="talk",
+            lane=ledger.Lane.REMINDER,
+            passing=True,
+            hide_address=True,
+            now=now,
+        )

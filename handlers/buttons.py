@@ -1,0 +1,44 @@
+"""A button is a server row: who may press it, what it does, until when. Here its verb finds its handler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from telegram import Update
+
+from deliveries.buttons import press
+from handlers import conversation
+from handlers.context import Context
+from texts.refusal import Refusal
+
+Act = Callable[..., Awaitable[None]]
+_VERBS: dict[str, Act] = {conversation.VERB: conversation.press}
+
+
+def on(verb: str) -> Callable[[Act], Act]:
+    """Let a function answer a verb: it is called with the turn and the button's arguments (text)."""
+
+    def register(act: Act) -> Act:
+        _VERBS[verb] = act
+        return act
+
+    return register
+
+
+def verbs() -> frozenset[str]:
+    """Every verb somebody answers."""
+    return frozenset(_VERBS)
+
+
+async def on_button(update: Update, context: Context) -> None:
+    """Do what the pressed button says, once."""
+    query = update.callback_query
+    if query is None:
+        return
+    async with context.begin(update) as turn:
+        pressed = await press(turn.session, query.data or "", by=turn.chat, now=turn.now)
+        act = _VERBS.get(pressed.verb)
+        if act is None:
+            raise Refusal("button.unknown")
+        turn.delivery_id = pressed.delivery_id
+        await act(turn, *pressed.args)

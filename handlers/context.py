@@ -1,0 +1,191 @@
+"""What handlers are given: services shared by all channels, and one turn for each update."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from telegram import CallbackQuery, Update
+from telegram.error import TelegramError
+from telegram.ext import Application, CallbackContext, ExtBot
+
+from channels.inbound import mark_handled
+from channels.port import Asks, Outgoing, Recipient
+from deliveries.languages import language_of
+from deliveries.ledger import Lane, open_delivery
+from deliveries.wording import Rows, from_html, html, plain
+from officers.accounts import actor_for
+from officers.permissions import Actor
+from officers.policy import Policy
+from texts.refusal import Refusal
+
+BotData = dict[str, Any]
+App = Application[ExtBot[None], "Context", BotData, BotData, BotData, None]
+
+
+class Sessions(Protocol):
+    """Opens transactions; see db.engine.Sessions."""
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A transaction that may write."""
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A snapshot to read from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every handler needs, whatever the channel.
+
+    Attributes:
+        wake: Something was queued: let the senders look.
+        doors: The addresses that open a chat with us; `?start=` and a payload make a deep link.
+        rate: Messages a second a channel sends, to say when a broadcast ends; None is without limit.
+    """
+
+    sessions: Sessions
+    clock: Callable[[], datetime]
+    policy: Policy
+    wake: Callable[[], None] = lambda: None
+    rate: Callable[[], float | None] = lambda: None
+    doors: Callable[[], Sequence[str]] = lambda: ()
+
+
+class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
+    """python-telegram-bot's context, with our services."""
+
+    @property
+    def services(self) -> Services:
+        """The services of this process."""
+        services: Services = self.application.bot_data["services"]
+        return services
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel the update came by."""
+        channel: str = self.application.bot_data["channel"]
+        return channel
+
+    def chat_of(self, update: Update) -> Recipient:
+        """The chat an update came from."""
+        chat = update.effective_chat
+        if chat is None:
+            raise LookupError("an update without a chat")
+        return Recipient(self.channel, str(chat.id))
+
+    @asynccontextmanager
+    async def begin(self, update: Update) -> AsyncIterator[Turn]:
+        """One transaction in which this update acts: its effects, the answers to it, and that it has acted.
+
+        Raises:
+            AlreadyHandled: the update has acted before; nothing happens again.
+        """
+        services = self.services
+        chat = self.chat_of(update)
+        now = services.clock()
+        async with services.sessions.begin() as session:
+            await mark_handled(session, self.channel, update.update_id, now=now)
+            actor = await actor_for(session, chat)
+            language = await language_of(session, chat, otherwise=_language(update, actor))
+            yield Turn(session, actor, language, now, services, update)
+        services.wake()
+        if update.callback_query is not None:
+            self.application.create_task(_stop_spinner(update.callback_query))
+
+
+@dataclass(slots=True)
+class Turn:
+    """One update's turn: who asks, in what language, when; and how to answer."""
+
+    session: AsyncSession
+    actor: Actor
+    language: str
+    now: datetime
+    services: Services
+    update: Update
+    delivery_id: int | None = None
+    _answers: int = field(default=0)
+
+    @property
+    def chat(self) -> Recipient:
+        """Where the answer goes."""
+        return self.actor.chat
+
+    @property
+    def policy(self) -> Policy:
+        """What the unit has settled."""
+        return self.services.policy
+
+    def html(self, key: str, /, **params: str | int) -> str:
+        """A text in the person's language, as markup."""
+        return html(self.language, key, **params)
+
+    def plain(self, key: str, /, **params: str | int) -> str:
+        """A text in the person's language, without formatting."""
+        return plain(self.language, key, **params)
+
+    async def say(self, key: str, /, *, buttons: Rows = (), asks: Asks | None = None, **params: str | int) -> None:
+        """Answer with a text."""
+        markup = html(self.language, key, **params)
+        await self.send(from_html(markup, self.language, buttons=buttons, asks=asks))
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Say why something cannot be done, and what else can."""
+        await self.send(from_html(html(self.language, refusal.key, **refusal.params), self.language))
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Answer with a message. It waits in the ledger until this turn's transaction is committed."""
+        await self._queue(outgoing, edits=None)
+
+    async def rewrite(self, outgoing: Outgoing) -> None:
+        """Rewrite the message whose button was pressed; answer with a new message when there is none."""
+        query = self.update.callback_query
+        pressed = str(query.message.message_id) if query is not None and query.message is not None else None
+        await self._queue(outgoing, edits=pressed)
+
+    async def add_line(self, line: str, *, buttons: Rows = ()) -> None:
+        """Write what came of a press under the message it was pressed in; `line` is markup."""
+        query = self.update.callback_query
+        shown = query.message if query is not None else None
+        before = ""
+        if shown is not None and shown.is_accessible:
+            before = (shown.text_html or shown.caption_html) or ""  # type: ignore[attr-defined]
+        said = from_html(line, self.language)
+        try:
+            whole = from_html(f"{before}\n\n{line}" if before else line, self.language, buttons=buttons)
+        except ValueError:  # markup of the platform we do not know: better the line alone than nothing
+            whole = replace(said, buttons=buttons)
+        await self.rewrite(replace(whole, brief=said.text))
+
+    async def _queue(self, outgoing: Outgoing, *, edits: str | None) -> None:
+        self._answers += 1
+        await open_delivery(
+            self.session,
+            outgoing,
+            to=self.chat,
+            key=f"answer:{self.chat.channel}:{self.update.update_id}:{self._answers}",
+            origin="answer",
+            lane=Lane.REPLY,
+            edits=edits,
+            passing=True,
+            hide_address=True,
+            now=self.now,
+        )
+
+
+def _language(update: Update, actor: Actor) -> str:
+    """What to speak to somebody who has not chosen: Vietnamese, unless the person's app is in another language."""
+    user = update.effective_user
+    code = (user.language_code if user else None) or "vi"
+    return "vi" if actor.is_officer or code.startswith("vi") else "en"
+
+
+async def _stop_spinner(query: CallbackQuery) -> None:
+    # The result is in the message; this only stops the spinner, and an old query cannot be answered any more.
+    with contextlib.suppress(TelegramError):
+        await query.answer()

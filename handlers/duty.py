@@ -1,0 +1,118 @@
+"""`/truc`: start, hand over and end a shift; who is on duty."""
+
+from __future__ import annotations
+
+from telegram import Update
+
+from deliveries.ledger import Lane, open_delivery
+from deliveries.wording import Rows, button, message
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from officers.accounts import chats_of, officers_who_may
+from officers.permissions import Permission, require
+from officers.roster import end_shift, fallback, hand_over, shifts_at, start_shift
+from texts.refusal import Refusal
+from texts.times import say_time, say_when
+
+
+async def on_duty(update: Update, context: Context) -> None:
+    """`/truc`."""
+    async with context.begin(update) as turn:
+        await show_duty(turn)
+
+
+@on("duty.show")
+async def show_duty(turn: Turn) -> None:
+    """Who is on duty, and what the officer can do about it."""
+    officer_id = require(turn.actor, Permission.STAND_DUTY)
+    shifts = await shifts_at(turn.session, at=turn.now)
+    lines = "\n".join(
+        f"• {shift.name}: {say_time(shift.starts_at, turn.policy.zone)}–{say_time(shift.ends_at, turn.policy.zone)}"
+        for shift in shifts
+    )
+    mine = any(shift.officer_id == officer_id for shift in shifts)
+    buttons: Rows = ((button(turn.language, "button.shift_start", "duty.start"),),)
+    if mine:
+        buttons = (
+            (button(turn.language, "button.hand_over", "duty.hand_over", once=False),),
+            (button(turn.language, "button.shift_end", "duty.end"),),
+        )
+    await turn.say("duty.shown" if shifts else "duty.empty", shifts=lines, buttons=buttons)
+
+
+@on("duty.start")
+async def start(turn: Turn) -> None:
+    """The officer is on duty from now on."""
+    shift = await start_shift(turn.session, turn.actor, now=turn.now)
+    until = say_when(shift.ends_at, turn.policy.zone, turn.language)
+    await turn.add_line(
+        turn.html("duty.started", name=turn.actor.name, time=say_time(turn.now, turn.policy.zone), until=until),
+        buttons=(
+            (
+                button(turn.language, "button.hand_over", "duty.hand_over", once=False),
+                button(turn.language, "button.shift_end", "duty.end"),
+            ),
+        ),
+    )
+
+
+@on("duty.end")
+async def end(turn: Turn) -> None:
+    """The officer's shift is over; an empty roster is said to the administrators."""
+    is_covered = await end_shift(turn.session, turn.actor, now=turn.now)
+    key = "duty.ended" if is_covered else "duty.ended_nobody"
+    await turn.add_line(turn.html(key, name=turn.actor.name, time=say_time(turn.now, turn.policy.zone)))
+    if is_covered:
+        return
+    for officer in await fallback(turn.session):
+        if officer.chat != turn.chat:
+            await open_delivery(
+                turn.session,
+                message("vi", "duty.alarm", name=turn.actor.name),
+                to=officer.chat,
+                key=f"roster:{turn.now.isoformat()}/{officer.chat}",
+                origin="roster",
+                lane=Lane.REPORT,
+                now=turn.now,
+            )
+
+
+@on("duty.hand_over")
+async def start_hand_over(turn: Turn) -> None:
+    """Choose who takes over."""
+    require(turn.actor, Permission.STAND_DUTY)
+    await conversation.begin(turn, HAND_OVER)
+
+
+async def _ask_to_whom(turn: Turn, talk: Talk) -> Question:
+    others = {
+        officer.officer_id: officer.name
+        for officer in await officers_who_may(turn.session, Permission.STAND_DUTY)
+        if officer.officer_id != turn.actor.officer_id
+    }
+    if not others:
+        return Question(turn.html("duty.nobody_else"))
+    return Question(turn.html("duty.ask_to_whom"), tuple(Choice(str(which), name) for which, name in others.items()))
+
+
+async def _take_to_whom(turn: Turn, talk: Talk, answer: Answer) -> None:
+    if answer.choice is None:
+        raise Refusal("talk.choose_one")
+    other = await hand_over(turn.session, turn.actor, int(answer.choice), now=turn.now)
+    await conversation.finish(turn)
+    await turn.say("duty.handed_over", name=other.name, time=say_time(turn.now, turn.policy.zone))
+    for chat in await chats_of(turn.session, other.id):
+        await open_delivery(
+            turn.session,
+            message("vi", "duty.taken_over", name=turn.actor.name),
+            to=chat,
+            key=f"roster:{turn.now.isoformat()}/{chat}",
+            origin="roster",
+            lane=Lane.REPORT,
+            now=turn.now,
+        )
+
+
+HAND_OVER = conversation.add_flow(Flow("hand_over", "whom", {"whom": Step(_ask_to_whom, _take_to_whom)}))

@@ -1,0 +1,84 @@
+"""`/nhom`: broadcast groups, those that exist by themselves and those picked by hand."""
+
+from __future__ import annotations
+
+from telegram import Update
+
+from deliveries.wording import button, rows
+from establishments.groups import add_member, group_choices, make_group, members
+from establishments.registration import find_places
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from officers.permissions import Permission, require
+from texts.refusal import Refusal
+
+_DONE = "done"
+
+
+async def on_groups(update: Update, context: Context) -> None:
+    """`/nhom`."""
+    async with context.begin(update) as turn:
+        await show_groups(turn)
+
+
+@on("group.list")
+async def show_groups(turn: Turn) -> None:
+    """Every group with its size."""
+    require(turn.actor, Permission.MANAGE_GROUPS)
+    lines = "\n".join(f"• {group.name}: {group.size}" for group in await group_choices(turn.session, turn.language))
+    await turn.say(
+        "group.list", groups=lines, buttons=rows(button(turn.language, "button.new_group", "group.new", once=False))
+    )
+
+
+@on("group.new")
+async def start_group(turn: Turn) -> None:
+    """Make a hand-picked group."""
+    require(turn.actor, Permission.MANAGE_GROUPS)
+    await conversation.begin(turn, MAKE)
+
+
+async def _ask_name(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("group.ask_name"))
+
+
+async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
+    group = await make_group(turn.session, turn.actor, name=answer.text, now=turn.now)
+    talk.answers |= {"group": group.id, "name": group.name, "found": []}
+    return "members"
+
+
+async def _ask_members(turn: Turn, talk: Talk) -> Question:
+    size = len(await members(turn.session, f"group:{talk.answers['group']}"))
+    found = [Choice(str(place_id), label) for place_id, label in talk.answers["found"]]
+    done = Choice(_DONE, turn.plain("button.done"))
+    return Question(turn.html("group.ask_members", name=talk.answers["name"], n=size), (*found, done))
+
+
+async def _take_members(turn: Turn, talk: Talk, answer: Answer) -> str | None:
+    if answer.choice == _DONE:
+        size = len(await members(turn.session, f"group:{talk.answers['group']}"))
+        await conversation.finish(turn)
+        await turn.say("group.made", name=talk.answers["name"], n=size)
+        return None
+    if answer.choice is not None:
+        await add_member(turn.session, turn.actor, talk.answers["group"], int(answer.choice))
+        talk.answers["found"] = [item for item in talk.answers["found"] if str(item[0]) != answer.choice]
+        return "members"
+    found = await find_places(turn.session, turn.actor, answer.text, limit=8)
+    if not found or not answer.text:
+        raise Refusal("directory.nothing")
+    talk.answers["found"] = [(place.id, f"{place.name} ({place.code})") for place in found]
+    return "members"
+
+
+MAKE = conversation.add_flow(
+    Flow(
+        "group",
+        "name",
+        {"name": Step(_ask_name, _take_name), "members": Step(_ask_members, _take_members)},
+        cancelled_key="group.left",
+    )
+)

@@ -1,0 +1,392 @@
+"""Officers' notices: written, previewed as recipients see them, sent or scheduled, followed; checked by anybody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from telegram import Update
+
+from broadcasts.acknowledgements import Silent, acknowledge, silent
+from broadcasts.notices import (
+    Draft,
+    Response,
+    cancel_notice,
+    check_text,
+    find_notice,
+    free_number,
+    list_notices,
+    notice_for,
+    pause_notice,
+    render_notice,
+    resume_notice,
+    schedule_notice,
+)
+from broadcasts.opening import open_due
+from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
+from deliveries.media import keep_media
+from deliveries.wording import Rows, button, from_html, rows
+from establishments.groups import group_choices, group_name, members
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from officers.permissions import Permission, require
+from officers.quiet import is_quiet, quiet_ends
+from texts.phones import say_phone
+from texts.refusal import Refusal
+from texts.times import parse_when, say_time, say_when
+
+_NOW, _SKIP, _SEND, _URGENT, _LATER, _NAMES = "now", "skip", "send", "urgent", "later", "names"
+#: How many names the preview shows before it says how many more there are.
+_NAMES_SHOWN = 12
+
+
+async def on_compose(update: Update, context: Context) -> None:
+    """`/soan`."""
+    async with context.begin(update) as turn:
+        await start_notice(turn)
+
+
+@on("notice.start")
+async def start_notice(turn: Turn) -> None:
+    """Write a notice."""
+    require(turn.actor, Permission.WRITE_NOTICES)
+    await conversation.begin(turn, COMPOSE)
+
+
+async def _ask_text(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("compose.ask_text"))
+
+
+async def _take_text(turn: Turn, talk: Talk, answer: Answer) -> str:
+    talk.answers["html"] = check_text(answer.html)
+    if answer.media is not None:
+        await _keep_file(turn, talk, answer)
+        return "audience"
+    return "file"
+
+
+async def _ask_file(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("compose.ask_file"), (Choice(_SKIP, turn.plain("button.skip")),))
+
+
+async def _take_file(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.media is not None:
+        await _keep_file(turn, talk, answer)
+    elif answer.choice != _SKIP:
+        raise Refusal("compose.file_or_skip")
+    return "audience"
+
+
+async def _keep_file(turn: Turn, talk: Talk, answer: Answer) -> None:
+    if answer.media is None or answer.media.kind not in ("photo", "document"):
+        raise Refusal("compose.file_or_skip")
+    row = await keep_media(turn.session, answer.media, origin="notice", now=turn.now)
+    talk.answers |= {"media": row.id, "media_kind": answer.media.kind}
+
+
+async def _ask_audience(turn: Turn, talk: Talk) -> Question:
+    groups = await group_choices(turn.session, turn.language)
+    choices = tuple(Choice(group.key, f"{group.name} ({group.size})") for group in groups)
+    return Question(turn.html("compose.ask_audience"), choices, columns=1 if len(choices) < 8 else 2)
+
+
+async def _take_audience(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.choice is None:
+        raise Refusal("talk.choose_one")
+    if not await members(turn.session, answer.choice):
+        raise Refusal("notice.nobody")
+    talk.answers["audience"] = answer.choice
+    return "response"
+
+
+async def _ask_response(turn: Turn, talk: Talk) -> Question:
+    choices = tuple(
+        Choice(response, turn.plain(f"response.{response}")) for response in (Response.CONFIRM, Response.NONE)
+    )
+    return Question(turn.html("compose.ask_response"), choices)
+
+
+async def _take_response(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.choice not in set(Response):
+        raise Refusal("talk.choose_one")
+    talk.answers["response"] = answer.choice
+    return "when"
+
+
+async def _ask_when(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("compose.ask_when"), (Choice(_NOW, turn.plain("button.send_now")),))
+
+
+async def _take_when(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.choice == _NOW:
+        talk.answers["at"] = None
+    else:
+        at = parse_when(answer.text, now=turn.now, zone=turn.policy.zone)
+        talk.answers["at"] = at.isoformat()
+    return "preview"
+
+
+def _draft(answers: dict[str, Any]) -> Draft:
+    at = answers.get("at")
+    return Draft(
+        html=answers["html"],
+        audience=answers["audience"],
+        response=Response(answers["response"]),
+        scheduled_for=datetime.fromisoformat(at) if at else None,
+        urgent=bool(answers.get("urgent")),
+        media_id=answers.get("media"),
+        attachment_kind=answers.get("media_kind"),
+    )
+
+
+async def _ask_preview(turn: Turn, talk: Talk) -> Question:
+    draft = _draft(talk.answers)
+    talk.answers.setdefault("number", await free_number(turn.session))
+    await turn.send(
+        render_notice(
+            draft.html,
+            number=talk.answers["number"],
+            policy=turn.policy,
+            response=draft.response,
+            media_id=draft.media_id,
+            attachment_kind=draft.attachment_kind,
+        )
+    )
+    audience = await members(turn.session, draft.audience)
+    names = ", ".join(member.name for member in audience[:_NAMES_SHOWN])
+    more = len(audience) - _NAMES_SHOWN
+    zone = turn.policy.zone
+    at = draft.scheduled_for
+    markup = turn.html(
+        "compose.preview",
+        group=await group_name(turn.session, draft.audience, turn.language),
+        n=len(audience),
+        connected=sum(member.connected for member in audience),
+        unconnected=sum(not member.connected for member in audience),
+        names=names + (" " + turn.plain("compose.and_more", n=more) if more > 0 else ""),
+        when=say_when(at, zone, turn.language) if at else turn.plain("compose.right_away"),
+        response=turn.plain(f"response.{draft.response}"),
+    )
+    choices = [Choice(_SEND, turn.plain("button.send"))]
+    if is_quiet(at or turn.now, turn.policy) and not draft.urgent:
+        ends = quiet_ends(at or turn.now, turn.policy)
+        markup += "\n\n" + turn.html("compose.quiet", until=say_when(ends, zone, turn.language))
+        choices.append(Choice(_LATER, turn.plain("button.send_later", time=say_time(ends, zone))))
+    if more > 0:
+        choices.append(Choice(_NAMES, turn.plain("button.show_list")))
+    return Question(markup, tuple(choices))
+
+
+async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
+    if answer.choice == _NAMES:
+        audience = await members(turn.session, talk.answers["audience"])
+        unconnected = turn.plain("silent.not_connected")
+        lines = "\n".join(
+            f"• {member.name}, {member.address}" + ("" if member.connected else f" ({unconnected})")
+            for member in audience
+        )
+        await turn.say("compose.names", names=lines)
+        return "preview"
+    if answer.choice == _LATER:
+        at = _draft(talk.answers).scheduled_for or turn.now
+        talk.answers["at"] = quiet_ends(at, turn.policy).isoformat()
+    elif answer.choice != _SEND:
+        raise Refusal("talk.choose_one")
+    notice = await schedule_notice(
+        turn.session, turn.actor, _draft(talk.answers), number=talk.answers["number"], now=turn.now
+    )
+    await conversation.finish(turn)
+    if notice.scheduled_for is not None and notice.scheduled_for > turn.now:
+        await turn.say(
+            "compose.scheduled",
+            number=notice.number,
+            at=say_when(notice.scheduled_for, turn.policy.zone, turn.language),
+            buttons=progress_buttons(notice),
+        )
+        return None
+    await open_due(turn.session, now=turn.now, policy=turn.policy)
+    await follow(turn.session, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
+    return None
+
+
+COMPOSE = conversation.add_flow(
+    Flow(
+        "compose",
+        "text",
+        {
+            "text": Step(_ask_text, _take_text),
+            "file": Step(_ask_file, _take_file),
+            "audience": Step(_ask_audience, _take_audience),
+            "response": Step(_ask_response, _take_response),
+            "when": Step(_ask_when, _take_when),
+            "preview": Step(_ask_preview, _take_preview),
+        },
+        wants_media=True,
+        cancelled_key="compose.cancelled",
+    )
+)
+
+
+@on("notice.received")
+async def received(turn: Turn, broadcast_id: str) -> None:
+    """ "Đã nhận": it counts for every establishment this chat speaks for, and is written into the notice."""
+    if broadcast_id == "0":
+        raise Refusal("notice.preview_only")
+    confirmed = await acknowledge(turn.session, turn.chat, int(broadcast_id), now=turn.now)
+    line = turn.html(
+        "notice.confirmed",
+        names=", ".join(confirmed.names),
+        time=say_time(confirmed.at, turn.policy.zone),
+    )
+    notice = confirmed.notice
+    outgoing = render_notice(notice.html, number=notice.number, policy=turn.policy, response=notice.response, foot=line)
+    await turn.rewrite(replace(outgoing, brief=from_html(line, turn.language).text))
+
+
+async def on_notices(update: Update, context: Context) -> None:
+    """`/thongbao`."""
+    async with context.begin(update) as turn:
+        await show_notices(turn)
+
+
+@on("notice.list")
+async def show_notices(turn: Turn) -> None:
+    """The newest notices, each with a button to follow it."""
+    notices = await list_notices(turn.session, turn.actor)
+    if not notices:
+        await turn.say("notices.none")
+        return
+    lines = "\n".join(
+        f"• {notice.number}, {turn.plain(f'notice_state.{notice.state}')}: {notice.title}" for notice in notices
+    )
+    buttons = tuple(
+        (replace(button(turn.language, "button.open", "notice.open", notice.id, once=False), label=notice.number),)
+        for notice in notices
+    )
+    await turn.say("notices.shown", notices=lines, buttons=buttons)
+
+
+@on("notice.open")
+async def open_one(turn: Turn, notice_id: str) -> None:
+    """Where one notice stands."""
+    notice = await notice_for(turn.session, turn.actor, int(notice_id))
+    broadcast = await newest_broadcast(turn.session, notice.id)
+    if broadcast is None:
+        at = say_when(notice.scheduled_for or notice.created_at, turn.policy.zone, turn.language)
+        await turn.say(
+            "notices.waiting",
+            number=notice.number,
+            title=notice.title,
+            state=turn.plain(f"notice_state.{notice.state}"),
+            at=at,
+            buttons=progress_buttons(notice),
+        )
+        return
+    progress = await count_progress(turn.session, broadcast.id)
+    markup = progress_markup(notice, progress, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
+    await turn.send(from_html(markup, turn.language, buttons=progress_buttons(notice)))
+
+
+@on("notice.pause")
+async def pause(turn: Turn, notice_id: str) -> None:
+    """Hold it before the next send."""
+    notice = await pause_notice(turn.session, turn.actor, int(notice_id), now=turn.now)
+    await turn.add_line(turn.html("notices.paused", number=notice.number), buttons=progress_buttons(notice))
+
+
+@on("notice.resume")
+async def resume(turn: Turn, notice_id: str) -> None:
+    """Go on where it stopped."""
+    notice = await resume_notice(turn.session, turn.actor, int(notice_id), now=turn.now)
+    await turn.add_line(turn.html("notices.resumed", number=notice.number), buttons=progress_buttons(notice))
+
+
+@on("notice.cancel")
+async def ask_to_cancel(turn: Turn, notice_id: str) -> None:
+    """Calling off asks once more."""
+    notice = await notice_for(turn.session, turn.actor, int(notice_id))
+    await turn.say(
+        "notices.cancel_sure",
+        number=notice.number,
+        buttons=rows(
+            button(turn.language, "button.keep_sending", "notice.keep"),
+            button(turn.language, "button.call_off_yes", "notice.cancel_yes", notice.id),
+        ),
+    )
+
+
+@on("notice.keep")
+async def keep(turn: Turn) -> None:
+    """Nothing changes."""
+    await turn.add_line(turn.html("notices.kept"))
+
+
+@on("notice.cancel_yes")
+async def cancel(turn: Turn, notice_id: str) -> None:
+    """Call off what has not been sent."""
+    notice = await cancel_notice(turn.session, turn.actor, int(notice_id), now=turn.now)
+    await turn.add_line(turn.html("notices.cancelled", number=notice.number))
+
+
+@on("notice.silent")
+async def show_silent(turn: Turn, notice_id: str) -> None:
+    """ "Ai chưa nhận": by name, with the reason and a phone to call."""
+    found = await silent(turn.session, turn.actor, int(notice_id))
+    notice = await notice_for(turn.session, turn.actor, int(notice_id))
+    if not found:
+        await turn.say("silent.nobody", number=notice.number)
+        return
+    await turn.say(
+        "silent.shown", number=notice.number, n=len(found), places="\n".join(_silent_line(turn, one) for one in found)
+    )
+
+
+def _silent_line(turn: Turn, one: Silent) -> str:
+    phone = f", {say_phone(one.phone)}" if one.phone else ""
+    return f"• {one.name} ({one.address}{phone}): {turn.plain(f'silent.{one.why}')}"
+
+
+async def on_verify(update: Update, context: Context) -> None:
+    """`/kiemtra`, with or without the number."""
+    typed = " ".join(context.args or [])
+    async with context.begin(update) as turn:
+        if typed:
+            await _show_genuine(turn, typed)
+        else:
+            await conversation.begin(turn, VERIFY)
+
+
+@on("verify.start")
+async def start_verify(turn: Turn) -> None:
+    """Is this notice genuine?"""
+    await conversation.begin(turn, VERIFY)
+
+
+async def _ask_number(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("verify.ask"))
+
+
+async def _take_number(turn: Turn, talk: Talk, answer: Answer) -> None:
+    await _show_genuine(turn, answer.text)
+    await conversation.finish(turn)
+
+
+async def _show_genuine(turn: Turn, typed: str) -> None:
+    notice = await find_notice(turn.session, typed)
+    if notice is None or notice.sent_at is None:
+        await turn.say("verify.unknown", unit=turn.policy.unit_name)
+        return
+    markup = turn.html(
+        "verify.genuine",
+        number=notice.number,
+        unit=turn.policy.unit_name,
+        at=say_when(notice.sent_at, turn.policy.zone, turn.language),
+    )
+    buttons: Rows = rows(button(turn.language, "button.report", "report.start", once=False))
+    await turn.send(from_html(f"{markup}\n\n{notice.html}", turn.language, buttons=buttons))
+
+
+VERIFY = conversation.add_flow(Flow("verify", "number", {"number": Step(_ask_number, _take_number)}))

@@ -1,0 +1,188 @@
+"""`/canbo`: officers and invitations."""
+
+from __future__ import annotations
+
+from telegram import Update
+
+from channels.port import Recipient
+from deliveries.ledger import Lane, open_delivery
+from deliveries.wording import button, message, rows
+from establishments.registration import short_text
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.links import link_lines
+from officers.accounts import (
+    all_officers,
+    confirm_invitation,
+    invite_officer,
+    open_invitation,
+    revoke_officer,
+    who_confirms,
+)
+from officers.permissions import Permission, Role, require
+from texts.refusal import Refusal
+
+NAME_LIMIT = 80
+
+
+async def on_officers(update: Update, context: Context) -> None:
+    """`/canbo`."""
+    async with context.begin(update) as turn:
+        await show_officers(turn)
+
+
+@on("officers.list")
+async def show_officers(turn: Turn) -> None:
+    """Everybody with a role, and what can be done."""
+    require(turn.actor, Permission.MANAGE_OFFICERS)
+    officers = await all_officers(turn.session)
+    lines = "\n".join(f"• {officer.name}: {turn.plain(f'role.{officer.role}')}" for officer in officers)
+    await turn.say(
+        "officers.shown",
+        officers=lines,
+        buttons=rows(
+            button(turn.language, "button.invite", "officers.invite", once=False),
+            button(turn.language, "button.revoke", "officers.revoke_ask", once=False),
+        ),
+    )
+
+
+@on("officers.invite")
+async def start_invitation(turn: Turn) -> None:
+    """Invite an officer by name and role."""
+    require(turn.actor, Permission.MANAGE_OFFICERS)
+    await conversation.begin(turn, INVITE)
+
+
+async def _ask_name(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("officers.ask_name"))
+
+
+async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
+    talk.answers["name"] = short_text(answer.text, limit=NAME_LIMIT)
+    return "role"
+
+
+async def _ask_role(turn: Turn, talk: Talk) -> Question:
+    roles = [role for role in Role if role is not Role.ADMIN or turn.actor.role is Role.ADMIN]
+    choices = tuple(Choice(role, turn.plain(f"role.{role}")) for role in reversed(roles))
+    return Question(turn.html("officers.ask_role", name=talk.answers["name"]), choices)
+
+
+async def _take_role(turn: Turn, talk: Talk, answer: Answer) -> None:
+    if answer.choice not in set(Role):
+        raise Refusal("talk.choose_one")
+    name, role = talk.answers["name"], Role(answer.choice)
+    payload = await invite_officer(turn.session, turn.actor, name=name, role=role, now=turn.now)
+    await conversation.finish(turn)
+    await turn.say(
+        "officers.link", name=name, role=turn.plain(f"role.{role}"), links=link_lines(turn.services, payload)
+    )
+
+
+INVITE = conversation.add_flow(
+    Flow("invite", "name", {"name": Step(_ask_name, _take_name), "role": Step(_ask_role, _take_role)})
+)
+
+
+async def claim_invitation(turn: Turn, payload: str) -> None:
+    """Somebody opened an invitation's link."""
+    invitation = await open_invitation(turn.session, payload, by=turn.actor, now=turn.now)
+    role = turn.plain(f"role.{invitation.role}")
+    if invitation.invited_by is None:
+        await turn.say("invitation.accepted", name=invitation.name, role=role)
+        return
+    user = turn.update.effective_user
+    for officer in await who_confirms(turn.session, invitation):
+        await open_delivery(
+            turn.session,
+            message(
+                "vi",
+                "invitation.confirm",
+                name=invitation.name,
+                role=role,
+                account=user.full_name if user else str(turn.chat),
+                buttons=(
+                    (
+                        button("vi", "button.right_person", "invitation.yes", invitation.id),
+                        button("vi", "button.wrong_person", "invitation.no", invitation.id),
+                    ),
+                ),
+            ),
+            to=officer.chat,
+            key=f"invitation:{invitation.id}/{officer.chat}",
+            origin=f"invitation:{invitation.id}",
+            lane=Lane.REPLY,
+            now=turn.now,
+        )
+    await turn.say("invitation.waits", name=invitation.name, role=role)
+
+
+@on("invitation.yes")
+async def confirm(turn: Turn, invitation_id: str) -> None:
+    """It is the right person: they are an officer now, and are told."""
+    await _answer(turn, int(invitation_id), is_right_person=True)
+
+
+@on("invitation.no")
+async def refuse(turn: Turn, invitation_id: str) -> None:
+    """It is somebody else: nothing is given."""
+    await _answer(turn, int(invitation_id), is_right_person=False)
+
+
+async def _answer(turn: Turn, invitation_id: int, *, is_right_person: bool) -> None:
+    invitation = await confirm_invitation(
+        turn.session, turn.actor, invitation_id, is_right_person=is_right_person, now=turn.now
+    )
+    role = turn.plain(f"role.{invitation.role}")
+    key = "invitation.accepted" if is_right_person else "invitation.refused"
+    await open_delivery(
+        turn.session,
+        message("vi", key, name=invitation.name, role=role),
+        to=Recipient(invitation.channel or "", invitation.address or ""),
+        key=f"invitation:{invitation.id}/answer",
+        origin=f"invitation:{invitation.id}",
+        lane=Lane.REPLY,
+        now=turn.now,
+    )
+    done = "invitation.confirmed" if is_right_person else "invitation.declined"
+    await turn.add_line(turn.html(done, name=invitation.name, role=role, by=turn.actor.name))
+
+
+@on("officers.revoke_ask")
+async def ask_whom_to_revoke(turn: Turn) -> None:
+    """Choose whose access ends."""
+    require(turn.actor, Permission.MANAGE_OFFICERS)
+    await conversation.begin(turn, REVOKE)
+
+
+async def _ask_whom(turn: Turn, talk: Talk) -> Question:
+    officers = [officer for officer in await all_officers(turn.session) if officer.id != turn.actor.officer_id]
+    choices = tuple(Choice(str(officer.id), officer.name) for officer in officers)
+    return Question(turn.html("officers.ask_whom"), choices)
+
+
+async def _take_whom(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.choice is None:
+        raise Refusal("talk.choose_one")
+    talk.answers["officer"] = int(answer.choice)
+    return "sure"
+
+
+async def _ask_sure(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("officers.revoke_sure"), (Choice("yes", turn.plain("button.revoke_yes")),))
+
+
+async def _take_sure(turn: Turn, talk: Talk, answer: Answer) -> None:
+    if answer.choice != "yes":
+        raise Refusal("talk.choose_one")
+    officer = await revoke_officer(turn.session, turn.actor, talk.answers["officer"], now=turn.now)
+    await conversation.finish(turn)
+    await turn.say("officers.revoked", name=officer.name)
+
+
+REVOKE = conversation.add_flow(
+    Flow("revoke", "whom", {"whom": Step(_ask_whom, _take_whom), "sure": Step(_ask_sure, _take_sure)})
+)

@@ -1,0 +1,301 @@
+"""Enrolment: in six messages from `/dangky`, in one tap from a link; the officer's yes or no; `/coso`, `/danhba`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from telegram import Update
+
+from channels.port import Button
+from deliveries.wording import Rows, button, from_html, rows
+from establishments.areas import area_name, present_areas
+from establishments.registration import (
+    ADDRESS_LIMIT,
+    NAME_LIMIT,
+    REASON_LIMIT,
+    Application,
+    EstablishmentState,
+    Kind,
+    application_text,
+    apply_for,
+    decide,
+    find_places,
+    invite_place,
+    join_by_link,
+    leave,
+    place_for,
+    places_of,
+    short_text,
+)
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.links import link_lines
+from officers.permissions import Permission, require
+from texts.phones import parse_phone
+from texts.refusal import Refusal
+
+_SKIP = "skip"
+
+
+async def on_register(update: Update, context: Context) -> None:
+    """`/dangky`."""
+    async with context.begin(update) as turn:
+        await start_enrolment(turn)
+
+
+@on("enrol.start")
+async def start_enrolment(turn: Turn) -> None:
+    """Ask the first of six questions."""
+    await conversation.begin(turn, ENROL)
+
+
+async def _ask_kind(turn: Turn, talk: Talk) -> Question:
+    choices = tuple(Choice(kind, turn.plain(f"kind.{kind}")) for kind in Kind)
+    return Question(turn.html("enrol.ask_kind"), choices, columns=2)
+
+
+async def _take_kind(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.choice not in set(Kind):
+        raise Refusal("talk.choose_one")
+    talk.answers["kind"] = answer.choice
+    return "name"
+
+
+async def _ask_name(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("enrol.ask_name"))
+
+
+async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
+    talk.answers["name"] = short_text(answer.text, limit=NAME_LIMIT)
+    return "address"
+
+
+async def _ask_address(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("enrol.ask_address", name=talk.answers["name"]))
+
+
+async def _take_address(turn: Turn, talk: Talk, answer: Answer) -> str:
+    talk.answers["address"] = short_text(answer.text, limit=ADDRESS_LIMIT)
+    return "phone"
+
+
+async def _ask_phone(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("enrol.ask_phone"), asks="contact")
+
+
+async def _take_phone(turn: Turn, talk: Talk, answer: Answer) -> str:
+    talk.answers["phone"] = parse_phone(answer.phone or answer.text)
+    return "area" if await present_areas(turn.session) else "consent"
+
+
+async def _ask_area(turn: Turn, talk: Talk) -> Question:
+    areas = tuple(Choice(str(area.id), area.name) for area in await present_areas(turn.session))
+    skip = (Choice(_SKIP, turn.plain("enrol.area_unknown")),)
+    return Question(turn.html("enrol.ask_area"), areas + skip, columns=2)
+
+
+async def _take_area(turn: Turn, talk: Talk, answer: Answer) -> str:
+    if answer.choice is None:
+        raise Refusal("talk.choose_one")
+    talk.answers["area_id"] = None if answer.choice == _SKIP else int(answer.choice)
+    return "consent"
+
+
+async def _ask_consent(turn: Turn, talk: Talk) -> Question:
+    answers = talk.answers
+    return Question(
+        turn.html(
+            "enrol.consent",
+            kind=turn.plain(f"kind.{answers['kind']}"),
+            name=answers["name"],
+            address=answers["address"],
+            phone=answers["phone"],
+            area=await area_name(turn.session, answers.get("area_id")) or "–",
+        ),
+        (Choice("yes", turn.plain("button.agree")), Choice("no", turn.plain("button.disagree"))),
+        columns=2,
+    )
+
+
+async def _take_consent(turn: Turn, talk: Talk, answer: Answer) -> None:
+    if answer.choice == "no":
+        await conversation.finish(turn)
+        await turn.say("enrol.no_consent")
+        return
+    if answer.choice != "yes":
+        raise Refusal("talk.choose_one")
+    answers = talk.answers
+    place = await apply_for(
+        turn.session,
+        Application(
+            Kind(answers["kind"]), answers["name"], answers["address"], answers["phone"], answers.get("area_id")
+        ),
+        by=turn.chat,
+        language=turn.language,
+        now=turn.now,
+    )
+    await conversation.finish(turn)
+    await turn.say("enrol.sent", name=place.name, code=place.code)
+
+
+ENROL = conversation.add_flow(
+    Flow(
+        "enrol",
+        "kind",
+        {
+            "kind": Step(_ask_kind, _take_kind),
+            "name": Step(_ask_name, _take_name),
+            "address": Step(_ask_address, _take_address),
+            "phone": Step(_ask_phone, _take_phone),
+            "area": Step(_ask_area, _take_area),
+            "consent": Step(_ask_consent, _take_consent),
+        },
+        cancelled_key="enrol.cancelled",
+    )
+)
+
+
+async def offer_to_join(turn: Turn, payload: str) -> None:
+    """What an establishment's own link opens: who it is for, and one tap."""
+    place = await place_for(turn.session, payload)
+    await turn.say(
+        "enrol.by_link",
+        name=place.name,
+        code=place.code,
+        address=place.address,
+        buttons=(
+            (
+                button(turn.language, "button.agree", "enrol.join", payload),
+                button(turn.language, "button.disagree", "enrol.decline"),
+            ),
+        ),
+    )
+
+
+@on("enrol.join")
+async def join(turn: Turn, payload: str) -> None:
+    """One tap of consent, and the establishment is connected."""
+    place = await join_by_link(turn.session, payload, by=turn.chat, now=turn.now)
+    await turn.add_line(turn.html("enrol.joined", name=place.name, code=place.code))
+
+
+@on("enrol.decline")
+async def decline(turn: Turn) -> None:
+    """No consent: nothing is kept."""
+    await turn.add_line(turn.html("enrol.no_consent"))
+
+
+@on("place.approve")
+async def approve(turn: Turn, establishment_id: str) -> None:
+    """An officer says yes."""
+    place = await decide(turn.session, turn.actor, int(establishment_id), approve=True, now=turn.now)
+    await turn.add_line(turn.html("approval.approved", name=turn.actor.name, code=place.code))
+
+
+@on("place.reject")
+async def start_rejection(turn: Turn, establishment_id: str) -> None:
+    """An officer says no, and is asked why."""
+    require(turn.actor, Permission.DECIDE_PLACES)
+    await conversation.begin(turn, REJECT, {"place": int(establishment_id)})
+
+
+async def _ask_reason(turn: Turn, talk: Talk) -> Question:
+    reasons = ("duplicate", "not_here", "wrong_facts")
+    choices = tuple(Choice(reason, turn.plain(f"reject.{reason}")) for reason in reasons)
+    return Question(turn.html("approval.ask_reason"), choices)
+
+
+async def _take_reason(turn: Turn, talk: Talk, answer: Answer) -> None:
+    reason = turn.plain(f"reject.{answer.choice}") if answer.choice else answer.text
+    reason = short_text(reason, limit=REASON_LIMIT)
+    place = await decide(turn.session, turn.actor, talk.answers["place"], approve=False, reason=reason, now=turn.now)
+    await conversation.finish(turn)
+    await turn.say("approval.rejected", code=place.code, name=place.name, reason=reason)
+
+
+REJECT = conversation.add_flow(
+    Flow("reject", "reason", {"reason": Step(_ask_reason, _take_reason)}, cancelled_key="approval.still_open")
+)
+
+
+async def on_place(update: Update, context: Context) -> None:
+    """`/coso`: my establishments."""
+    async with context.begin(update) as turn:
+        places = await places_of(turn.session, turn.chat)
+        if not places:
+            await turn.say(
+                "place.none", buttons=rows(button(turn.language, "button.register", "enrol.start", once=False))
+            )
+        for place in places:
+            facts = await application_text(turn.session, place, turn.language)
+            markup = turn.html("place.shown", **facts, state=turn.plain(f"place_state.{place.state}"))
+            leaving = rows(button(turn.language, "button.leave", "place.leave_ask", place.id, once=False))
+            await turn.send(from_html(markup, turn.language, buttons=leaving))
+
+
+@on("place.leave_ask")
+async def ask_to_leave(turn: Turn, establishment_id: str) -> None:
+    """Leaving asks once more."""
+    await turn.say(
+        "place.leave_sure",
+        buttons=rows(
+            button(turn.language, "button.stay", "place.stay"),
+            button(turn.language, "button.leave_yes", "place.leave", establishment_id),
+        ),
+    )
+
+
+@on("place.stay")
+async def stay(turn: Turn) -> None:
+    """Nothing changes."""
+    await turn.add_line(turn.html("place.stays"))
+
+
+@on("place.leave")
+async def leave_place(turn: Turn, establishment_id: str) -> None:
+    """This chat no longer speaks for the establishment."""
+    place = await leave(turn.session, turn.chat, int(establishment_id), now=turn.now)
+    await turn.add_line(turn.html("place.left", name=place.name, code=place.code))
+
+
+async def on_directory(update: Update, context: Context) -> None:
+    """`/danhba`, with or without words to look for."""
+    async with context.begin(update) as turn:
+        await show_places(turn, " ".join(context.args or []))
+
+
+@on("place.find")
+async def show_unconnected(turn: Turn) -> None:
+    """Who has not joined yet."""
+    await show_places(turn, "")
+
+
+async def show_places(turn: Turn, typed: str) -> None:
+    """Establishments found, each with what can be done about it."""
+    found = await find_places(turn.session, turn.actor, typed)
+    if not found:
+        await turn.say("directory.nothing" if typed else "directory.all_joined")
+        return
+    lines = "\n".join(
+        f"• {place.name} ({place.code}), {place.address}: {turn.plain(f'place_state.{place.state}')}" for place in found
+    )
+    buttons: Rows = ()
+    if turn.actor.may(Permission.DECIDE_PLACES):
+        inviting = [place for place in found if place.state is EstablishmentState.INVITED]
+        buttons = tuple((_invite_button(turn, place.code, place.id),) for place in inviting)
+    await turn.say("directory.found" if typed else "directory.unconnected", places=lines, buttons=buttons)
+
+
+def _invite_button(turn: Turn, code: str, establishment_id: int) -> Button:
+    invite = button(turn.language, "button.invite_place", "place.invite", establishment_id, once=False)
+    return replace(invite, label=f"{invite.label} {code}")
+
+
+@on("place.invite")
+async def invite(turn: Turn, establishment_id: str) -> None:
+    """A fresh link for one establishment, to hand over or to send."""
+    payload = await invite_place(turn.session, turn.actor, int(establishment_id))
+    place = await place_for(turn.session, payload)
+    await turn.say("directory.link", name=place.name, code=place.code, links=link_lines(turn.services, payload))

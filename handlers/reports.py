@@ -1,0 +1,236 @@
+"""The reporter's side: "cứ nhắn", one word to hand it in, a code to follow it; answers, and an end to contact."""
+
+from __future__ import annotations
+
+from telegram import Update
+
+from deliveries.wording import button, rows
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from officers import roster
+from reports.intake import (
+    File,
+    add_file,
+    add_place,
+    add_text,
+    count_parts,
+    hand_in,
+    keep_unfinished,
+    open_report,
+    report_for_writer,
+    withdraw_draft,
+)
+from reports.sealing import new_code, read_code, show_code
+from reports.triage import add_answer, report_by_code, stop_contact
+from texts.catalogue import Html
+from texts.refusal import Refusal
+from texts.times import say_time, say_when
+
+_SEND, _URGENT, _CALM = "send", "urgent", "calm"
+#: The deep-link payload that starts a report.
+PAYLOAD = "baotin"
+
+
+async def on_report(update: Update, context: Context) -> None:
+    """`/baotin`."""
+    async with context.begin(update) as turn:
+        await start_report(turn)
+
+
+@on("report.start")
+async def start_report(turn: Turn) -> None:
+    """113 first, then: just write."""
+    await conversation.begin(turn, REPORT)
+
+
+@on("report.keep_words")
+async def start_with_words(turn: Turn) -> None:
+    """What was written outside a conversation becomes the first words of a report."""
+    talk = await conversation.present(turn)
+    words = str(talk.answers.get("text", "")) if talk is not None and talk.flow == OFFER.name else ""
+    await conversation.begin(turn, REPORT)
+    begun = await conversation.present(turn)
+    if words and begun is not None:
+        await conversation.receive(turn, begun, Answer(text=words))
+
+
+async def offer_report(turn: Turn, answer: Answer) -> None:
+    """Words outside a conversation: offer to report them, and keep them (sealed) until the person says."""
+    if answer.text:
+        await conversation.hold(turn, OFFER, {"text": answer.text})
+    await turn.say(
+        "offer.report" if answer.text else "offer.nothing",
+        buttons=rows(
+            button(turn.language, "button.report", "report.keep_words"),
+            button(turn.language, "button.help", "help.show", once=False),
+        ),
+    )
+
+
+async def _ask_content(turn: Turn, talk: Talk) -> Question:
+    report_id = talk.answers.get("report")
+    if report_id is None:
+        return Question(turn.html("report.first"))
+    number = await count_parts(turn.session, report_id)
+    urgent = bool(talk.answers.get("urgent"))
+    toggle = Choice(_CALM, turn.plain("button.not_now")) if urgent else Choice(_URGENT, turn.plain("button.right_now"))
+    return Question(
+        turn.html("report.ready_urgent" if urgent else "report.ready", n=number),
+        (Choice(_SEND, turn.plain("button.send")), toggle),
+    )
+
+
+async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
+    match answer.choice:
+        case "send":
+            await _hand_in(turn, talk)
+            return None
+        case "urgent" | "calm":
+            talk.answers["urgent"] = answer.choice == _URGENT
+            return "content"
+    if talk.answers.get("report") is None:
+        report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
+        talk.answers["report"] = report.id
+    await _add(turn, talk.answers["report"], answer)
+    # Of an album only the first picture is answered.
+    return "" if answer.is_same_album else "content"
+
+
+async def _add(turn: Turn, report_id: int, answer: Answer) -> None:
+    report = await report_for_writer(turn.session, report_id)
+    if answer.media is not None:
+        file = File(answer.media, answer.media_original)
+        await add_file(turn.session, report, file, caption=answer.text, now=turn.now)
+    elif answer.place is not None:
+        await add_place(turn.session, report, answer.place, now=turn.now)
+    else:
+        await add_text(turn.session, report, answer.text, now=turn.now)
+
+
+async def _hand_in(turn: Turn, talk: Talk) -> None:
+    report_id = talk.answers.get("report")
+    if report_id is None:
+        raise Refusal("report.empty")
+    code = new_code()
+    await hand_in(
+        turn.session,
+        report_id,
+        code=code,
+        urgent=bool(talk.answers.get("urgent")),
+        now=turn.now,
+        policy=turn.policy,
+    )
+    await conversation.finish(turn)
+    told = await roster.on_duty(turn.session, at=turn.now) or await roster.fallback(turn.session)
+    await turn.say(
+        "report.receipt",
+        time=say_time(turn.now, turn.policy.zone),
+        code=show_code(code),
+        told=Html(turn.html("report.officer_told" if told else "report.nobody_told")),
+    )
+
+
+async def _cancelled(turn: Turn, talk: Talk) -> None:
+    if talk.answers.get("report") is not None:
+        await withdraw_draft(turn.session, talk.answers["report"])
+
+
+async def _left(turn: Turn, talk: Talk) -> None:
+    if talk.answers.get("report") is not None:
+        await keep_unfinished(turn.session, talk.answers["report"], now=turn.now, policy=turn.policy)
+        await turn.say("report.kept_unfinished")
+
+
+REPORT = conversation.add_flow(
+    Flow(
+        "report",
+        "content",
+        {"content": Step(_ask_content, _take_content)},
+        wants_media=True,
+        on_cancel=_cancelled,
+        on_leave=_left,
+        cancelled_key="report.cancelled",
+    )
+)
+
+
+async def _no_question(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("offer.report"))
+
+
+async def _no_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
+    await offer_report(turn, answer)
+
+
+#: Not a conversation of its own: it only keeps what was written until the person says what it was for.
+OFFER = conversation.add_flow(Flow("offer", "words", {"words": Step(_no_question, _no_answer)}))
+
+
+async def on_track(update: Update, context: Context) -> None:
+    """`/tracuu`, with or without the code."""
+    typed = " ".join(context.args or [])
+    async with context.begin(update) as turn:
+        if typed:
+            await _show_status(turn, typed)
+        else:
+            await conversation.begin(turn, TRACK)
+
+
+async def _ask_code(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("track.ask"))
+
+
+async def _take_code(turn: Turn, talk: Talk, answer: Answer) -> None:
+    await _show_status(turn, answer.text)
+    await conversation.finish(turn)
+
+
+TRACK = conversation.add_flow(Flow("track", "code", {"code": Step(_ask_code, _take_code)}))
+
+
+async def _show_status(turn: Turn, typed: str) -> None:
+    code = read_code(typed)
+    if code is None:
+        raise Refusal("track.not_a_code")
+    report = await report_by_code(turn.session, code)
+    at = report.closed_at or report.taken_at or report.received_at or report.started_at
+    await turn.say(
+        f"track.{report.state}",
+        number=report.number,
+        at=say_when(at, turn.policy.zone, turn.language),
+        buttons=rows(button(turn.language, "button.add_more", "report.answer", report.id, once=False)),
+    )
+
+
+@on("report.answer")
+async def start_answer(turn: Turn, report_id: str) -> None:
+    """The reporter answers a question, or adds something."""
+    await conversation.begin(turn, ANSWER, {"report": int(report_id)})
+
+
+async def _ask_answer(turn: Turn, talk: Talk) -> Question:
+    return Question(turn.html("report.ask_answer"))
+
+
+async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
+    await add_answer(turn.session, talk.answers["report"], answer.text, now=turn.now)
+    await conversation.finish(turn)
+    await turn.say("report.answered", time=say_time(turn.now, turn.policy.zone))
+
+
+ANSWER = conversation.add_flow(Flow("answer", "text", {"text": Step(_ask_answer, _take_answer)}))
+
+
+@on("report.stop")
+async def stop(turn: Turn, report_id: str) -> None:
+    """The reporter wants to hear no more of one report."""
+    await stop_contact(turn.session, turn.chat, report_id=int(report_id))
+    await turn.add_line(turn.html("report.stopped"))
+
+
+async def stop_all(turn: Turn) -> None:
+    """ "DỪNG": the reporter wants to hear no more of anything."""
+    cut = await stop_contact(turn.session, turn.chat)
+    await turn.say("report.stopped" if cut else "report.nothing_to_stop")

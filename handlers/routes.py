@@ -1,0 +1,172 @@
+"""Which update goes to which handler, the same on every channel."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from telegram import Update
+from telegram.ext import CallbackQueryHandler, ChatMemberHandler, CommandHandler, MessageHandler, filters
+
+from deliveries.conversations import present_talk
+from establishments.registration import set_blocked
+from handlers import (
+    conversation,
+    duty,
+    groups,
+    incoming,
+    notices,
+    officers,
+    registration,
+    reports,
+    start,
+    triage,
+)
+from handlers.buttons import on_button
+from handlers.context import App, Context, Turn
+from handlers.conversation import Answer
+from handlers.links import links_for
+from officers.permissions import Permission
+from texts.folding import fold
+from texts.refusal import Refusal
+
+Handler = Callable[[Update, Context], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command by its Vietnamese and its English name. Officers' commands name the permission that shows them."""
+
+    name: str
+    alias: str
+    handler: Handler
+    permission: Permission | None = None
+
+
+COMMANDS = (
+    Command("start", "start", start.on_start),
+    Command("baotin", "report", reports.on_report),
+    Command("tracuu", "track", reports.on_track),
+    Command("dangky", "register", registration.on_register),
+    Command("coso", "place", registration.on_place),
+    Command("kiemtra", "verify", notices.on_verify),
+    Command("riengtu", "privacy", start.on_privacy),
+    Command("khancap", "emergency", start.on_emergency),
+    Command("ngonngu", "language", start.on_language),
+    Command("trogiup", "help", start.on_help),
+    Command("huy", "cancel", start.on_cancel),
+    Command("soan", "compose", notices.on_compose, Permission.WRITE_NOTICES),
+    Command("thongbao", "notices", notices.on_notices, Permission.SEE_PROGRESS),
+    Command("nhom", "groups", groups.on_groups, Permission.MANAGE_GROUPS),
+    Command("danhba", "directory", registration.on_directory, Permission.SEE_PLACES),
+    Command("tin", "inbox", triage.on_inbox, Permission.HANDLE_REPORTS),
+    Command("truc", "duty", duty.on_duty, Permission.STAND_DUTY),
+    Command("canbo", "officers", officers.on_officers, Permission.MANAGE_OFFICERS),
+)
+
+_STOP_WORDS = frozenset({"dung", "stop"})
+
+
+def add_routes(application: App) -> None:
+    """Make an application answer: commands, buttons, words, blocks; in groups only a neutral line."""
+    private = filters.ChatType.PRIVATE
+    for command in COMMANDS:
+        names = list(dict.fromkeys((command.name, command.alias)))
+        application.add_handler(CommandHandler(names, command.handler, filters=private & filters.UpdateType.MESSAGE))
+    application.add_handler(CallbackQueryHandler(on_button))
+    application.add_handler(MessageHandler(private & filters.COMMAND & filters.UpdateType.MESSAGE, on_unknown_command))
+    application.add_handler(MessageHandler(private & filters.UpdateType.MESSAGE, on_message))
+    application.add_handler(MessageHandler(filters.ChatType.GROUPS & filters.UpdateType.MESSAGE, on_group_message))
+    application.add_handler(ChatMemberHandler(on_membership, ChatMemberHandler.MY_CHAT_MEMBER))
+
+
+async def on_message(update: Update, context: Context) -> None:
+    """Words, files, places: the answer to the present question, or the beginning of something."""
+    message = update.message
+    if message is None:
+        return
+    answer = incoming.answer_of(message)
+    if incoming.has_file(message) and await _wants_file(update, context):
+        # Fetched before the transaction: nobody waits for a slow download.
+        view, original = await incoming.fetch_file(message)
+        answer = replace(answer, media=view, media_original=original)
+    async with context.begin(update) as turn:
+        talk = await conversation.present(turn)
+        if talk is not None and talk.flow != reports.OFFER.name:
+            if message.media_group_id is not None:
+                same = talk.answers.get("album") == message.media_group_id
+                talk.answers["album"] = message.media_group_id
+                answer = replace(answer, is_same_album=same)
+            await conversation.receive(turn, talk, answer)
+        elif fold(answer.text) in _STOP_WORDS:
+            await reports.stop_all(turn)
+        else:
+            await _outside(turn, answer)
+
+
+async def _outside(turn: Turn, answer: Answer) -> None:
+    """Words outside a conversation: a label of a menu, or something to report."""
+    act = _MENU_WORDS.get(fold(answer.text))
+    if act is not None:
+        await act(turn)
+        return
+    if answer.media is not None or answer.place is not None:
+        await conversation.begin(turn, reports.REPORT)
+        talk = await conversation.present(turn)
+        if talk is not None:
+            await conversation.receive(turn, talk, answer)
+        return
+    await reports.offer_report(turn, answer)
+
+
+#: What people type instead of pressing: the words on the main menu's buttons.
+_MENU_WORDS: dict[str, Callable[[Turn], Awaitable[None]]] = {
+    "bao tin": reports.start_report,
+    "report": reports.start_report,
+    "dang ky co so": registration.start_enrolment,
+    "dang ky": registration.start_enrolment,
+    "register": registration.start_enrolment,
+    "kiem tra thong bao": notices.start_verify,
+    "tro giup": start.show_help,
+    "help": start.show_help,
+    "huy": start.nothing_to_cancel,
+    "bat dau": start.welcome,
+}
+
+
+async def _wants_file(update: Update, context: Context) -> bool:
+    """Whether what the chat is in the middle of takes files; outside a conversation a file begins a report."""
+    services = context.services
+    async with services.sessions.reading() as session:
+        talk = await present_talk(session, context.chat_of(update), now=services.clock())
+    flow = conversation.flow_named(talk.flow) if talk is not None else None
+    return flow is None or flow.wants_media or flow is reports.OFFER
+
+
+async def on_unknown_command(update: Update, context: Context) -> None:
+    """A command nobody knows."""
+    async with context.begin(update):
+        raise Refusal("talk.unknown_command")
+
+
+async def on_group_message(update: Update, context: Context) -> None:
+    """In a group nothing is talked about: one neutral line to a command, a code or a photo; nothing to the rest."""
+    message = update.message
+    if message is None:
+        return
+    async with context.begin(update) as turn:
+        is_command = bool(message.entities) and message.entities[0].type == "bot_command"
+        if is_command or message.photo:
+            links = "\n".join(links_for(turn.services, reports.PAYLOAD))
+            await turn.say("group.private_only", links=links)
+
+
+async def on_membership(update: Update, context: Context) -> None:
+    """Somebody blocked or unblocked us."""
+    change = update.my_chat_member
+    if change is None:
+        return
+    async with context.begin(update) as turn:
+        blocked = change.new_chat_member.status in ("kicked", "left")
+        await set_blocked(turn.session, turn.chat, blocked=blocked, now=turn.now)

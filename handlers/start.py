@@ -1,0 +1,169 @@
+"""Welcome, help, language, emergency, privacy; and what is said to words outside a conversation."""
+
+from __future__ import annotations
+
+from telegram import Update
+
+from deliveries.languages import LANGUAGES, choose_language
+from deliveries.wording import Rows, button, rows
+from establishments.registration import PLACE_PREFIX, leave, places_of
+from handlers import conversation, registration
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.officers import claim_invitation
+from handlers.reports import PAYLOAD, start_report
+from officers.accounts import INVITATION_PREFIX
+from officers.permissions import Permission
+from reports.triage import stop_contact
+from texts.refusal import Refusal
+
+
+async def on_start(update: Update, context: Context) -> None:
+    """`/start`, or what the deep link says."""
+    payload = (context.args or [""])[0]
+    async with context.begin(update) as turn:
+        await conversation.end_present(turn)
+        if payload == PAYLOAD:
+            await start_report(turn)
+        elif payload.startswith(INVITATION_PREFIX):
+            await claim_invitation(turn, payload)
+        elif payload.startswith(PLACE_PREFIX):
+            await registration.offer_to_join(turn, payload)
+        elif payload:
+            await turn.say("start.bad_link", unit=turn.policy.unit_name, buttons=_first_buttons(turn))
+        else:
+            await welcome(turn)
+
+
+async def welcome(turn: Turn) -> None:
+    """The first message: what this is, 113 first, and the things to do."""
+    key = "start.officer" if turn.actor.is_officer else "start.welcome"
+    await turn.say(key, unit=turn.policy.unit_name, name=turn.actor.name, buttons=_first_buttons(turn))
+
+
+def _first_buttons(turn: Turn) -> Rows:
+    language = turn.language
+    other = "en" if language == "vi" else "vi"
+    everyone = (
+        (button(language, "button.report", "report.start", once=False),),
+        (button(language, "button.register", "enrol.start", once=False),),
+        (
+            button(language, "button.verify", "verify.start", once=False),
+            button(language, "button.help", "help.show", once=False),
+        ),
+        (button(language, f"language.{other}", "language.choose", other, once=False),),
+    )
+    if not turn.actor.is_officer:
+        return everyone
+    return officer_buttons(turn)
+
+
+def officer_buttons(turn: Turn) -> Rows:
+    """An officer's main menu, as far as the role goes."""
+    shown = [
+        (Permission.WRITE_NOTICES, "button.compose", "notice.start"),
+        (Permission.SEE_PROGRESS, "button.notices", "notice.list"),
+        (Permission.HANDLE_REPORTS, "button.inbox", "report.inbox"),
+        (Permission.STAND_DUTY, "button.duty", "duty.show"),
+        (Permission.SEE_PLACES, "button.directory", "place.find"),
+        (Permission.MANAGE_GROUPS, "button.groups", "group.list"),
+        (Permission.MANAGE_OFFICERS, "button.officers", "officers.list"),
+    ]
+    buttons = [
+        button(turn.language, key, verb, once=False) for permission, key, verb in shown if turn.actor.may(permission)
+    ]
+    return tuple(tuple(buttons[i : i + 2]) for i in range(0, len(buttons), 2))
+
+
+async def on_help(update: Update, context: Context) -> None:
+    """`/trogiup`: what one can do here."""
+    async with context.begin(update) as turn:
+        await show_help(turn)
+
+
+@on("help.show")
+async def show_help(turn: Turn) -> None:
+    """Help for everybody, and for officers what their role can do."""
+    await turn.say("help.officer" if turn.actor.is_officer else "help.everyone", unit=turn.policy.unit_name)
+
+
+async def on_language(update: Update, context: Context) -> None:
+    """`/ngonngu`: Tiếng Việt or English."""
+    async with context.begin(update) as turn:
+        await turn.say(
+            "language.ask",
+            buttons=rows(
+                *(button(turn.language, f"language.{code}", "language.choose", code, once=False) for code in LANGUAGES)
+            ),
+        )
+
+
+@on("language.choose")
+async def choose(turn: Turn, code: str) -> None:
+    """Speak this language from now on."""
+    if code not in LANGUAGES:
+        raise Refusal("button.unknown")
+    await choose_language(turn.session, turn.chat, code)
+    turn.language = code
+    await turn.say("language.chosen", buttons=_first_buttons(turn))
+
+
+async def on_emergency(update: Update, context: Context) -> None:
+    """`/khancap`: the numbers to call."""
+    async with context.begin(update) as turn:
+        phone = turn.policy.duty_phone
+        key = "emergency.with_duty" if phone else "emergency.numbers"
+        await turn.say(key, phone=phone, unit=turn.policy.unit_name)
+
+
+async def on_cancel(update: Update, context: Context) -> None:
+    """`/huy`: leave the present conversation."""
+    async with context.begin(update) as turn:
+        if not await conversation.cancel(turn):
+            await nothing_to_cancel(turn)
+
+
+async def nothing_to_cancel(turn: Turn) -> None:
+    """There is no conversation to leave."""
+    await turn.say("talk.nothing_to_cancel", buttons=_first_buttons(turn))
+
+
+async def on_privacy(update: Update, context: Context) -> None:
+    """`/riengtu`: what we keep; see it, stop, delete."""
+    async with context.begin(update) as turn:
+        places = await places_of(turn.session, turn.chat)
+        names = "\n".join(f"• {place.name} ({place.code}), {place.address}" for place in places)
+        await turn.say(
+            "privacy.places" if places else "privacy.nothing",
+            places=names,
+            unit=turn.policy.unit_name,
+            buttons=rows(button(turn.language, "button.delete_mine", "privacy.ask")),
+        )
+
+
+@on("privacy.ask")
+async def ask_to_delete(turn: Turn) -> None:
+    """Deleting asks once more."""
+    await turn.say(
+        "privacy.sure",
+        buttons=rows(
+            button(turn.language, "button.keep", "privacy.keep"),
+            button(turn.language, "button.delete_yes", "privacy.delete"),
+        ),
+    )
+
+
+@on("privacy.keep")
+async def keep(turn: Turn) -> None:
+    """Nothing is deleted."""
+    await turn.add_line(turn.html("privacy.kept"))
+
+
+@on("privacy.delete")
+async def delete_mine(turn: Turn) -> None:
+    """Forget the chat: its places lose this contact, its reports the link to it."""
+    for place in await places_of(turn.session, turn.chat):
+        await leave(turn.session, turn.chat, place.id, now=turn.now)
+    await conversation.end_present(turn)
+    cut = await stop_contact(turn.session, turn.chat)
+    await turn.add_line(turn.html("privacy.deleted", links=cut))

@@ -1,0 +1,127 @@
+"""The duty officer's side: take a report, ask, close; the inbox."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from telegram import Update
+
+from deliveries.wording import button
+from handlers import conversation
+from handlers.buttons import on
+from handlers.context import Context, Turn
+from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from officers.permissions import Permission, require
+from reports.forwarding import render
+from reports.triage import (
+    OUTCOMES,
+    ReportState,
+    ask_reporter,
+    close_report,
+    inbox,
+    officer_buttons,
+    report_for_officer,
+    take_report,
+)
+from texts.refusal import Refusal
+from texts.times import say_when
+
+
+@on("report.take")
+async def take(turn: Turn, report_id: str) -> None:
+    """The officer answers for the report. Every message that shows it says so, this one with what to do next."""
+    report = await take_report(turn.session, turn.actor, int(report_id), now=turn.now, policy=turn.policy)
+    await turn.say("triage.taken", number=report.number, buttons=officer_buttons(report.id))
+
+
+@on("report.ask")
+async def start_question(turn: Turn, report_id: str) -> None:
+    """Ask the reporter something."""
+    report = await report_for_officer(turn.session, turn.actor, int(report_id))
+    await conversation.begin(turn, ASK, {"report": report.id, "number": report.number})
+
+
+async def _ask_question(turn: Turn, talk: Talk) -> Question:
+    ready = ("where", "still", "who", "safe")
+    choices = tuple(Choice(key, turn.plain(f"ask.{key}")) for key in ready)
+    return Question(turn.html("triage.ask_question", number=talk.answers["number"]), choices)
+
+
+async def _take_question(turn: Turn, talk: Talk, answer: Answer) -> None:
+    question = turn.plain(f"ask.{answer.choice}") if answer.choice else answer.text
+    report = await ask_reporter(turn.session, turn.actor, talk.answers["report"], question, now=turn.now)
+    await conversation.finish(turn)
+    await turn.say("triage.asked", number=report.number)
+
+
+ASK = conversation.add_flow(Flow("ask", "question", {"question": Step(_ask_question, _take_question)}))
+
+
+@on("report.close")
+async def start_closing(turn: Turn, report_id: str) -> None:
+    """Say how a report ended."""
+    report = await report_for_officer(turn.session, turn.actor, int(report_id))
+    await conversation.begin(turn, CLOSE, {"report": report.id, "number": report.number})
+
+
+async def _ask_outcome(turn: Turn, talk: Talk) -> Question:
+    choices = tuple(Choice(outcome, turn.plain(f"outcome.{outcome}")) for outcome in OUTCOMES)
+    return Question(turn.html("triage.ask_outcome", number=talk.answers["number"]), choices)
+
+
+async def _take_outcome(turn: Turn, talk: Talk, answer: Answer) -> None:
+    if answer.choice not in set(OUTCOMES):
+        raise Refusal("talk.choose_one")
+    report = await close_report(
+        turn.session,
+        turn.actor,
+        talk.answers["report"],
+        ReportState(answer.choice),
+        now=turn.now,
+        policy=turn.policy,
+    )
+    await conversation.finish(turn)
+    await turn.say("triage.closed", number=report.number, outcome=turn.plain(f"outcome.{report.state}"))
+
+
+CLOSE = conversation.add_flow(Flow("close", "outcome", {"outcome": Step(_ask_outcome, _take_outcome)}))
+
+
+async def on_inbox(update: Update, context: Context) -> None:
+    """`/tin`."""
+    async with context.begin(update) as turn:
+        await show_inbox(turn)
+
+
+@on("report.inbox")
+async def show_inbox(turn: Turn) -> None:
+    """Reports that wait or are open."""
+    reports = await inbox(turn.session, turn.actor)
+    if not reports:
+        await turn.say("inbox.empty")
+        return
+    lines = "\n".join(
+        f"• {report.number}: {turn.plain(f'report_state.{report.state}')}, "
+        f"{say_when(report.received_at or report.started_at, turn.policy.zone, turn.language)}"
+        for report in reports
+    )
+    buttons = tuple(
+        (replace(button(turn.language, "button.open", "report.open", report.id, once=False), label=report.number),)
+        for report in reports
+    )
+    await turn.say("inbox.shown", reports=lines, buttons=buttons)
+
+
+@on("report.open")
+async def open_one(turn: Turn, report_id: str) -> None:
+    """Read one report again."""
+    report = await report_for_officer(turn.session, turn.actor, int(report_id))
+    require(turn.actor, Permission.HANDLE_REPORTS)
+    state = turn.html("triage.state", state=turn.plain(f"report_state.{report.state}"))
+    outgoing = await render(turn.session, report, note=state, policy=turn.policy)
+    buttons = (
+        ((button(turn.language, "button.take", "report.take", report.id),),)
+        if report.state is ReportState.RECEIVED
+        else officer_buttons(report.id)
+    )
+    await turn.send(replace(outgoing, buttons=buttons))
