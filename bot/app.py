@@ -22,7 +22,9 @@ from bot.errors import on_error
 from bot.inbox import Inbox
 from bot.jobs import Jobs
 from bot.lock import sole_process
+from bot.menus import OfficerMenus, common_menus
 from bot.settings import Settings, load_keys
+from channels.api import call
 from channels.inbound import store_updates
 from channels.port import Capabilities, Limits, Media
 from channels.sender import Sender
@@ -36,7 +38,7 @@ from deliveries.media import load_media
 from deliveries.pace import Pace
 from deliveries.wording import plain
 from handlers.context import App, Context, Services
-from handlers.routes import COMMANDS, add_routes
+from handlers.routes import add_routes
 from officers.accounts import sync_administrators
 from officers.policy import Policy
 from web.app import ChatPage, WebServer, WebSettings, build_web
@@ -44,6 +46,8 @@ from web.app import ChatPage, WebServer, WebSettings, build_web
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
+#: How soon a new officer sees the menu of the role, seconds.
+_MENU_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,14 @@ class House:
     dispatchers: dict[str, Dispatcher] = field(init=False)
     inbox: Inbox = field(init=False)
     jobs: Jobs = field(init=False)
+    menus: OfficerMenus = field(init=False)
 
     def __post_init__(self) -> None:
         services = Services(self.sessions, self.clock, self.policy, wake=self.wake, rate=self.rate, doors=self.doors)
         self.applications = {line.name: make_application(line, services) for line in self.lines}
         self.dispatchers = {line.name: self._dispatcher(line) for line in self.lines}
         self.inbox = Inbox(self.sessions, self.applications, self.clock)
+        self.menus = OfficerMenus(self.sessions, self.applications)
         self.jobs = Jobs(self.sessions, self.policy, self.clock, wake=self.wake, rate=self.rate)
 
     def wake(self) -> None:
@@ -122,6 +128,7 @@ class House:
         """Inbox, senders and ticks at work; on the way out what has begun is finished, nothing new is begun."""
         scheduler = AsyncIOScheduler(timezone="UTC")
         self.jobs.schedule(scheduler)
+        scheduler.add_job(self.menus.refresh, "interval", seconds=_MENU_SECONDS, max_instances=1, coalesce=True)
         tasks = [asyncio.create_task(self.inbox.run(), name="inbox")]
         tasks += [
             asyncio.create_task(dispatcher.run(), name=f"dispatch {name}")
@@ -174,24 +181,6 @@ def policy_of(settings: Settings) -> Policy:
         escalation_urgent=tuple(timedelta(minutes=number) for number in settings.escalation_urgent_minutes),
         duty_phone=settings.duty_phone,
     )
-
-
-def menus() -> list[dict[str, Any]]:
-    """What setMyCommands is told: everybody's commands, in both languages. Officers' own come with their role."""
-    shown = [command for command in COMMANDS if command.permission is None]
-    return [
-        {
-            "commands": [
-                {
-                    "command": command.name if language == "vi" else command.alias,
-                    "description": plain(language, f"command.{command.name}"),
-                }
-                for command in shown
-            ],
-            **({"language_code": language} if language != "vi" else {}),
-        }
-        for language in ("vi", "en")
-    ]
 
 
 async def open_database(settings: Settings) -> tuple[AsyncEngine, Sessions]:
@@ -262,7 +251,7 @@ def _telegram(settings: Settings, clock: Clock) -> TelegramChannel | None:
         settings.bot_token.get_secret_value(),
         api_url=settings.telegram_api_url,
         rate=settings.rate_telegram,
-        menus=menus(),
+        menus=common_menus(),
         clock=clock,
         **webhook,
     )
@@ -311,11 +300,9 @@ def _doors(settings: Settings, telegram: TelegramChannel | None) -> list[str]:
 
 async def _fill_web_menu(gateway: WebGateway) -> None:
     """Give the chat page its menu of commands."""
-    from channels.api import call
-
     bot = gateway.bot()
     await bot.initialize()
-    for menu in menus():
+    for menu in common_menus():
         await call(bot, "setMyCommands", menu)
 
 

@@ -32,7 +32,8 @@ class Inbox:
         self._applications = applications
         self._clock = clock
         self._wake = asyncio.Event()
-        self._after = 0
+        #: Rows handed to a worker and not done with.
+        self._taken: set[int] = set()
         self._chats: dict[str, asyncio.Queue[tuple[int, str, dict[str, Any]]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -70,12 +71,12 @@ class Inbox:
 
     async def _look(self) -> bool:
         """Hand the waiting updates to their chats' workers; returns whether there were any."""
-        if len(self._chats) > _BATCH:
+        while len(self._taken) >= _BATCH and self._workers:
             await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
         async with self._sessions.reading() as session:
-            waiting = await waiting_updates(session, after=self._after, limit=_BATCH)
+            waiting = await waiting_updates(session, besides=self._taken, limit=_BATCH)
         for row_id, channel, raw in waiting:
-            self._after = max(self._after, row_id)
+            self._taken.add(row_id)
             self._queue(row_id, channel, raw)
         return bool(waiting)
 
@@ -93,7 +94,7 @@ class Inbox:
 
     async def _work(self, chat: str, queue: asyncio.Queue[tuple[int, str, dict[str, Any]]]) -> None:
         while not queue.empty() and not self._stopping:
-            _, channel, raw = queue.get_nowait()
+            row_id, channel, raw = queue.get_nowait()
             async with self._slots:
                 try:
                     await self._act(channel, raw)
@@ -101,8 +102,8 @@ class Inbox:
                     # Neither acted nor answered: it stays in the store, and is taken up again a little later.
                     log.error("update_not_stored", channel=channel, error=type(error).__name__)
                     await asyncio.sleep(1)
-                    self._after = 0
                     self._wake.set()
+            self._taken.discard(row_id)
         del self._chats[chat]
 
     async def _act(self, channel: str, raw: dict[str, Any]) -> None:

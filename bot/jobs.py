@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.opening import finish_done, open_due
 from broadcasts.progress import follow
 from channels.inbound import forget_updates
+from channels.web import purge
 from db.engine import Sessions
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 #: Platforms repeat an update for a day at most (Telegram keeps unconfirmed ones 24 h).
 _UPDATES_KEPT = timedelta(days=3)
+#: What the web chat shows of a conversation; as long as a report can be traced back to its chat.
+_CHATS_KEPT = timedelta(days=90)
 
 
 class Jobs:
@@ -85,6 +88,7 @@ class Jobs:
         await self._in_one(lambda session: forget_buttons(session, now=now))
         await self._in_one(lambda session: forget_links(session, now=now))
         await self._in_one(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
+        await self._in_one(lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT))
         await self._in_one(lambda session: end_expired_talks(session, now=now, policy=self._policy))
         self._wake()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Function, case, func, select
+from sqlalchemy import ColumnElement, Function, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -23,6 +23,7 @@ from texts.times import say_time
 EVERY = timedelta(seconds=5)
 #: How long after its opening a broadcast's message keeps following confirmations.
 FOLLOWED = timedelta(days=7)
+_MARGIN = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ async def follow(session: AsyncSession, *, now: datetime, rate: float | None, po
     rows = await session.execute(
         select(Broadcast, Notice)
         .join(Notice, Notice.id == Broadcast.notice_id)
-        .where(Broadcast.opened_at > now - FOLLOWED)
+        .where(Broadcast.opened_at > now - FOLLOWED, _may_have_news())
     )
     for broadcast, notice in rows:
         if broadcast.progress_at is not None and broadcast.progress_at + EVERY > now:
@@ -158,6 +159,27 @@ async def follow(session: AsyncSession, *, now: datetime, rate: float | None, po
         if await _say(session, broadcast, notice, markup, now=now):
             broadcast.progress_said = news
             broadcast.progress_at = now
+            broadcast.confirmed_until = now - _MARGIN
+
+
+def _may_have_news() -> ColumnElement[bool]:
+    """Whether counting again is worth it: still open, finished since, or confirmed since (with a margin for
+    confirmations that were under way while we counted)."""
+    confirmed = (
+        select(BroadcastPlace.establishment_id)
+        .where(
+            BroadcastPlace.broadcast_id == Broadcast.id,
+            BroadcastPlace.acknowledged_at.is_not(None),
+            BroadcastPlace.acknowledged_at >= Broadcast.confirmed_until,
+        )
+        .exists()
+    )
+    return or_(
+        Broadcast.finished_at.is_(None),
+        Broadcast.progress_at.is_(None),
+        Broadcast.finished_at >= Broadcast.progress_at,
+        confirmed,
+    )
 
 
 async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, markup: str, *, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,18 +51,21 @@ async def store_updates(
     return new
 
 
-async def waiting_updates(session: AsyncSession, *, after: int, limit: int) -> list[tuple[int, str, dict[str, Any]]]:
-    """Updates not yet acted upon, oldest first: (row id above `after`, channel, raw update)."""
+async def waiting_updates(
+    session: AsyncSession, *, besides: Collection[int], limit: int
+) -> list[tuple[int, str, dict[str, Any]]]:
+    """Updates not yet acted upon, oldest first: (row id, channel, raw update), those in `besides` left out."""
     rows = await session.execute(
         select(InboundUpdate.id, InboundUpdate.channel, InboundUpdate.update_id, InboundUpdate.payload)
-        .where(InboundUpdate.handled_at.is_(None), InboundUpdate.id > after)
+        .where(InboundUpdate.handled_at.is_(None))
         .order_by(InboundUpdate.id)
-        .limit(limit)
+        .limit(limit + len(besides))
     )
     keys = keys_of(session)
     return [
         (row_id, channel, json.loads(keys.open(_PURPOSE, payload or b"", bound_to=f"{channel}:{update_id}")))
         for row_id, channel, update_id, payload in rows
+        if row_id not in besides
     ]
 
 

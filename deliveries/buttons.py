@@ -54,8 +54,10 @@ async def keep_rows(session: AsyncSession, rows: list[dict[str, object]]) -> Non
         await connection.execute(insert(ButtonRow.__table__), rows)  # type: ignore[arg-type]
 
 
-async def press(session: AsyncSession, button_id: str, *, by: Recipient, now: datetime) -> Press:
-    """Use a button in this transaction, and take the press as proof that its message arrived.
+async def press(
+    session: AsyncSession, button_id: str, *, by: Recipient, now: datetime, message_id: str | None = None
+) -> Press:
+    """Use a button in this transaction, and take the press as proof that its message (`message_id`) arrived.
 
     Raises:
         Refusal: `button.unknown` (forged, foreign, long gone) or `button.used` (pressed before); nothing changed.
@@ -80,7 +82,7 @@ async def press(session: AsyncSession, button_id: str, *, by: Recipient, now: da
     except CannotOpen as error:
         raise Refusal("button.unknown") from error
     if row.delivery_id is not None:
-        await _prove_receipt(session, row.delivery_id, now=now)
+        await _prove_receipt(session, row.delivery_id, message_id, now=now)
     return Press(verb, tuple(args), row.delivery_id)
 
 
@@ -89,11 +91,11 @@ async def forget_buttons(session: AsyncSession, *, now: datetime) -> None:
     await session.execute(delete(ButtonRow).where(ButtonRow.expires_at <= now))
 
 
-async def _prove_receipt(session: AsyncSession, delivery_id: int, *, now: datetime) -> None:
+async def _prove_receipt(session: AsyncSession, delivery_id: int, message_id: str | None, *, now: datetime) -> None:
     await session.execute(
         update(Delivery)
         .where(Delivery.id == delivery_id, Delivery.state == DeliveryState.UNKNOWN)
-        .values(state=DeliveryState.SENT, reason="proved_by_button", settled_at=now)
+        .values(state=DeliveryState.SENT, reason="proved_by_button", message_id=message_id, settled_at=now)
     )
 
 

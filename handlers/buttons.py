@@ -36,7 +36,8 @@ async def on_button(update: Update, context: Context) -> None:
     if query is None:
         return
     async with context.begin(update) as turn:
-        pressed = await press(turn.session, query.data or "", by=turn.chat, now=turn.now)
+        shown = str(query.message.message_id) if query.message is not None else None
+        pressed = await press(turn.session, query.data or "", by=turn.chat, message_id=shown, now=turn.now)
         act = _VERBS.get(pressed.verb)
         if act is None:
             raise Refusal("button.unknown")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from channels.port import Asks, Button, Media, Place
+from channels.port import Asks, Button, Media, Outgoing, Place
 from deliveries.conversations import Talk as Talk
 from deliveries.conversations import end_talk, keep_talk, present_talk
 from deliveries.wording import from_html
@@ -32,12 +32,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a step asks. `markup` is ready; `columns` is how many choices stand in a row."""
+    """What a step asks. `markup` is ready; `columns` is how many choices stand in a row; `before` is shown first."""
 
     markup: str
     choices: tuple[Choice, ...] = ()
     columns: int = 1
     asks: Asks | None = None
+    before: Outgoing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,12 @@ async def _take(turn: Turn, talk: Talk, answer: Answer) -> None:
             talk.step = talk.back.pop()
         await _ask(turn, talk)
         return
+    answered = dict(talk.answers)
     try:
         async with turn.session.begin_nested():
             next_step = await flow.steps[talk.step].take(turn, talk, answer)
     except Refusal as refusal:
+        talk.answers = answered
         await _ask(turn, talk, turn.html(refusal.key, **refusal.params))
         return
     if next_step is None:
@@ -183,8 +186,10 @@ async def _take(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 
 async def _ask(turn: Turn, talk: Talk, note: str = "") -> None:
-    await keep_talk(turn.session, talk, now=turn.now)
     question = await _FLOWS[talk.flow].steps[talk.step].ask(turn, talk)
+    await keep_talk(turn.session, talk, now=turn.now)
+    if question.before is not None:
+        await turn.send(question.before)
     markup = f"{note}\n\n{question.markup}" if note else question.markup
     buttons = [button_for(talk, choice.value, choice.label) for choice in question.choices]
     rows = [tuple(buttons[i : i + question.columns]) for i in range(0, len(buttons), question.columns)]

@@ -145,15 +145,13 @@ def _draft(answers: dict[str, Any]) -> Draft:
 async def _ask_preview(turn: Turn, talk: Talk) -> Question:
     draft = _draft(talk.answers)
     talk.answers.setdefault("number", await free_number(turn.session))
-    await turn.send(
-        render_notice(
-            draft.html,
-            number=talk.answers["number"],
-            policy=turn.policy,
-            response=draft.response,
-            media_id=draft.media_id,
-            attachment_kind=draft.attachment_kind,
-        )
+    shown = render_notice(
+        draft.html,
+        number=talk.answers["number"],
+        policy=turn.policy,
+        response=draft.response,
+        media_id=draft.media_id,
+        attachment_kind=draft.attachment_kind,
     )
     audience = await members(turn.session, draft.audience)
     names = ", ".join(member.name for member in audience[:_NAMES_SHOWN])
@@ -177,7 +175,7 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
         choices.append(Choice(_LATER, turn.plain("button.send_later", time=say_time(ends, zone))))
     if more > 0:
         choices.append(Choice(_NAMES, turn.plain("button.show_list")))
-    return Question(markup, tuple(choices))
+    return Question(markup, tuple(choices), before=shown)
 
 
 async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
@@ -189,7 +187,7 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
             for member in audience
         )
         await turn.say("compose.names", names=lines)
-        return "preview"
+        return ""
     if answer.choice == _LATER:
         at = _draft(talk.answers).scheduled_for or turn.now
         talk.answers["at"] = quiet_ends(at, turn.policy).isoformat()

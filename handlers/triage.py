@@ -30,8 +30,9 @@ from texts.times import say_when
 @on("report.take")
 async def take(turn: Turn, report_id: str) -> None:
     """The officer answers for the report. Every message that shows it says so, this one with what to do next."""
-    report = await take_report(turn.session, turn.actor, int(report_id), now=turn.now, policy=turn.policy)
-    await turn.say("triage.taken", number=report.number, buttons=officer_buttons(report.id))
+    report, is_said = await take_report(turn.session, turn.actor, int(report_id), now=turn.now, policy=turn.policy)
+    if not is_said:
+        await turn.say("triage.taken", number=report.number, buttons=officer_buttons(report.id))
 
 
 @on("report.ask")

@@ -91,12 +91,15 @@ async def rewrite_forwards(
     buttons: Rows,
     now: datetime,
     policy: Policy,
-) -> None:
+) -> set[Recipient]:
     """Write what happened into every message that showed the report, and take its buttons away.
 
     Args:
         line: Markup of what happened; also what channels without edits say instead.
         mine: The chat whose copy gets `buttons`: that of the officer who took it.
+
+    Returns:
+        The chats that had it.
     """
     shown = await session.scalars(
         select(Delivery).where(
@@ -130,6 +133,7 @@ async def rewrite_forwards(
             edits=delivery.message_id,
             now=now,
         )
+    return {Recipient(channel, address) for channel, address, _ in done}
 
 
 async def render(session: AsyncSession, report: Report, *, note: str, policy: Policy) -> Outgoing:

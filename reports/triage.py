@@ -41,8 +41,13 @@ def officer_buttons(report_id: int) -> Rows:
     )
 
 
-async def take_report(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime, policy: Policy) -> Report:
+async def take_report(
+    session: AsyncSession, actor: Actor, report_id: int, *, now: datetime, policy: Policy
+) -> tuple[Report, bool]:
     """Take a report: escalation stops, every officer who saw it is told, and the reporter hears.
+
+    Returns:
+        The report, and whether a message in the actor's own chat was rewritten to say so.
 
     Raises:
         Refusal: may not; `report.taken_by` when a colleague was faster.
@@ -59,7 +64,7 @@ async def take_report(session: AsyncSession, actor: Actor, report_id: int, *, no
     if won.rowcount != 1:  # type: ignore[attr-defined]
         raise await _taken_already(session, report, policy)
     line = html("vi", "forward.taken", name=actor.name, time=say_time(now, policy.zone))
-    await forwarding.rewrite_forwards(
+    rewritten = await forwarding.rewrite_forwards(
         session, report, line, mine=actor.chat, buttons=officer_buttons(report.id), now=now, policy=policy
     )
     await forwarding.tell_reporter(
@@ -72,7 +77,7 @@ async def take_report(session: AsyncSession, actor: Actor, report_id: int, *, no
         number=report.number,
         time=say_time(now, policy.zone),
     )
-    return report
+    return report, actor.chat in rewritten
 
 
 async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, question: str, *, now: datetime) -> Report:

@@ -23,6 +23,7 @@ from starlette.types import Scope
 from channels.web import Hub
 from db.engine import Sessions
 from web.chat import ChatPage, ChatRoutes, Floods, WebSettings
+from web.notices import notice_routes
 from web.security import SecurityHeaders
 from web.status import Health, status_routes
 from web.webhooks import WebhookChannel, webhook_route
@@ -65,6 +66,7 @@ def build_web(
         *status_routes(sessions=sessions, health=health, registry=registry),
         Mount("/static", _Static(directory=folder / "static", check_dir=False), name="static"),
         *(_root_file(folder / "static", path, mime) for path, mime in _ROOT_FILES.items()),
+        *notice_routes(sessions=sessions, settings=settings, templates=templates),
         *more_routes,
     ]
     if telegram_webhook is not None:

@@ -79,6 +79,7 @@ class Broadcast(Base):
     finished_at: Mapped[datetime | None] = mapped_column(index=True)
     progress_said: Mapped[bytes | None] = mapped_column(LargeBinary)
     progress_at: Mapped[datetime | None]
+    confirmed_until: Mapped[datetime | None]
 
 
 class BroadcastPlace(Base):
