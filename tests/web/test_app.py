@@ -83,7 +83,7 @@ async def caller(build):
 def stored(sessions):
     async def read() -> list[tuple[str, dict[str, Any]]]:
         async with sessions.reading() as session:
-            return [(channel, raw) for _, channel, raw in await waiting_updates(session, after=0, limit=10)]
+            return [(channel, raw) for _, channel, raw in await waiting_updates(session, besides=(), limit=10)]
 
     return read
 
