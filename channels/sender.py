@@ -141,13 +141,16 @@ class Sender:
         Raises:
             Rejected: Among others, the message is gone ("message_gone").
         """
-        if outgoing.brief and not self._capabilities.edits:
+        if outgoing.brief is not None and not self._capabilities.edits:
+            if not outgoing.brief:
+                return Sent(message_id)
             outgoing = replace(outgoing, text=outgoing.brief, entities=())
         parameters: dict[str, Any] = {"chat_id": api_id(address), "message_id": api_id(message_id)}
         _add(parameters, reply_markup=_inline(outgoing, callback_data))
         if not outgoing.text:
             return await self._change(address, "editMessageReplyMarkup", parameters, message_id)
-        text, entities = split(outgoing.text, outgoing.entities, self._capabilities.text_limit)[0]
+        # Of a long text sent in parts, the last one carries the buttons and is the one that is rewritten.
+        text, entities = split(outgoing.text, outgoing.entities, self._capabilities.text_limit)[-1]
         as_text = _add({**parameters, "text": text, "link_preview_options": _NO_PREVIEW}, entities=list(entities))
         try:
             return await self._change(address, "editMessageText", as_text, message_id)
