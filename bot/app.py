@@ -100,6 +100,7 @@ class House:
         """Get the applications ready, and list what an earlier process left in flight as unknown."""
         for application in self.applications.values():
             await application.initialize()
+            await application.start()
         async with self.sessions.begin() as session:
             lost = await ledger.recover(session, now=self.clock(), all_in_flight=True)
         if lost:
@@ -109,6 +110,8 @@ class House:
         """Shut the applications down."""
         for application in self.applications.values():
             with contextlib.suppress(Exception):
+                if application.running:
+                    await application.stop()
                 await application.shutdown()
 
     async def settle(self) -> None:
