@@ -38,8 +38,6 @@ log = structlog.get_logger(__name__)
 AHEAD = 0.05
 #: The longest sleep without a reason to wake, seconds.
 _IDLE = 1.0
-#: How long a chat with a message under way is left alone before the next one is tried.
-_BUSY = timedelta(milliseconds=20)
 #: How long sends under way may take to finish when the process is told to stop, seconds.
 _DRAIN = 6.0
 
@@ -72,7 +70,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._outcomes: list[Outcome] = []
         self._under_way: set[asyncio.Task[None]] = set()
-        self._busy: dict[str, int] = {}
+        #: Chats with a message under way, each with the deliveries that wait for it to end.
+        self._busy: dict[str, set[int]] = {}
         self._not_before: dict[str, datetime] = {}
         self._failures = 0
         self._next_claim = float("-inf")
@@ -123,7 +122,7 @@ class Dispatcher:
         try:
             async with self._sessions.begin() as session:
                 await settle(session, outcomes, now=now)
-                claimed = await claim(session, self.channel, limit=budget, now=now)
+                claimed = await claim(session, self.channel, limit=budget, now=now, besides=self._waiting_turn())
                 if budget and len(claimed) < budget:
                     self._sleep_until(await next_due_at(session, self.channel), now)
         except BaseException:
@@ -155,16 +154,23 @@ class Dispatcher:
         if held is not None and held <= now:
             del self._not_before[chat]
             held = None
-        if chat in self._busy or held is not None or ready > instant + AHEAD:
-            earliest = max(now + _BUSY, now + timedelta(seconds=ready - instant), held or now)
-            self._put_back(delivery, "chat_busy", earliest)
+        if chat in self._busy:
+            self._busy[chat].add(delivery.id)
+            self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason="chat_busy", counts=False))
+            return
+        if held is not None or ready > instant + AHEAD:
+            self._put_back(delivery, "chat_pace", max(now + timedelta(seconds=ready - instant), held or now))
             return
         leaves_at = self._pace.take(max(instant, ready))
         self._pace.note(chat, leaves_at)
-        self._busy[chat] = self._busy.get(chat, 0) + 1
+        self._busy[chat] = set()
         task = asyncio.create_task(self._send(delivery, leaves_at))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+
+    def _waiting_turn(self) -> set[int]:
+        """Deliveries whose chat has another one under way: they keep their place, and are claimed when it ends."""
+        return set().union(*self._busy.values()) if self._busy else set()
 
     def _put_back(self, delivery: Claimed, reason: str, due_at: datetime) -> None:
         # One microsecond keeps the order of several messages that wait for the same chat.

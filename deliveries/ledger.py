@@ -6,7 +6,7 @@ Hot paths are Core statements in batches; the claim reads a partial index, so it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -129,11 +129,12 @@ async def open_delivery(
     return True
 
 
-def _claim_statement(sqlite: bool) -> str:
+def _claim_statement(*, sqlite: bool, skips: bool) -> str:
     """Five short index ranges, one a lane, so that neither later rows nor other lanes are walked."""
+    besides = " AND id NOT IN :besides" if skips else ""
     arms = " UNION ALL ".join(
         f"SELECT * FROM (SELECT id, lane, due_at FROM deliveries WHERE channel = :channel AND lane = {int(lane)}"
-        f" AND state = 'pending' AND due_at <= :now ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
+        f" AND state = 'pending' AND due_at <= :now{besides} ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
         for lane in Lane
     )
     picked = f"SELECT id FROM ({arms}) AS waiting ORDER BY lane, due_at, id LIMIT :limit"
@@ -146,24 +147,29 @@ def _claim_statement(sqlite: bool) -> str:
     )
 
 
-_CLAIM = {
-    sqlite: text(_claim_statement(sqlite)).bindparams(
-        bindparam("now", type_=Instant()), bindparam("until", type_=Instant())
-    )
+_TIMES = (bindparam("now", type_=Instant()), bindparam("until", type_=Instant()))
+_CLAIM = {sqlite: text(_claim_statement(sqlite=sqlite, skips=False)).bindparams(*_TIMES) for sqlite in (True, False)}
+_CLAIM_BESIDES = {
+    sqlite: text(_claim_statement(sqlite=sqlite, skips=True)).bindparams(*_TIMES, bindparam("besides", expanding=True))
     for sqlite in (True, False)
 }
 
 
-async def claim(session: AsyncSession, channel: str, *, limit: int, now: datetime) -> list[Claimed]:
-    """Take up to `limit` due deliveries of a channel, first lane first; their buttons are made on the way."""
+async def claim(
+    session: AsyncSession, channel: str, *, limit: int, now: datetime, besides: Collection[int] = ()
+) -> list[Claimed]:
+    """Take up to `limit` due deliveries of a channel, first lane first; their buttons are made on the way.
+
+    Args:
+        besides: Deliveries to leave where they are: their chat is busy.
+    """
     if limit <= 0:
         return []
-    rows = (
-        await session.execute(
-            _CLAIM[is_sqlite(session)],
-            {"channel": channel, "now": now, "until": now + LEASE, "limit": limit},
-        )
-    ).all()
+    values: dict[str, Any] = {"channel": channel, "now": now, "until": now + LEASE, "limit": limit}
+    statement = _CLAIM[is_sqlite(session)]
+    if besides:
+        statement, values["besides"] = _CLAIM_BESIDES[is_sqlite(session)], list(besides)
+    rows = (await session.execute(statement, values)).all()
     if not rows:
         return []
     rows = sorted(rows, key=lambda row: (row.lane, row.due_at, row.id))

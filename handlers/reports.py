@@ -123,12 +123,16 @@ async def _hand_in(turn: Turn, talk: Talk) -> None:
         policy=turn.policy,
     )
     await conversation.finish(turn)
-    told = await roster.on_duty(turn.session, at=turn.now) or await roster.fallback(turn.session)
+    told = "report.nobody_told"
+    if await roster.on_duty(turn.session, at=turn.now):
+        told = "report.officer_told"
+    elif await roster.fallback(turn.session):
+        told = "report.administrator_told"
     await turn.say(
         "report.receipt",
         time=say_time(turn.now, turn.policy.zone),
         code=show_code(code),
-        told=Html(turn.html("report.officer_told" if told else "report.nobody_told")),
+        told=Html(turn.html(told)),
     )
 
 

@@ -66,6 +66,8 @@ COMMANDS = (
 )
 
 _STOP_WORDS = frozenset({"dung", "stop"})
+#: Conversations in which even these words are what somebody wants to say.
+_FREE_WRITING = frozenset({reports.REPORT.name, reports.ANSWER.name, triage.ASK.name, notices.COMPOSE.name})
 
 
 def add_routes(application: App) -> None:
@@ -93,14 +95,14 @@ async def on_message(update: Update, context: Context) -> None:
         answer = replace(answer, media=view, media_original=original)
     async with context.begin(update) as turn:
         talk = await conversation.present(turn)
-        if talk is not None and talk.flow != reports.OFFER.name:
+        if fold(answer.text) in _STOP_WORDS and (talk is None or talk.flow not in _FREE_WRITING):
+            await reports.stop_all(turn)
+        elif talk is not None and talk.flow != reports.OFFER.name:
             if message.media_group_id is not None:
                 same = talk.answers.get("album") == message.media_group_id
                 talk.answers["album"] = message.media_group_id
                 answer = replace(answer, is_same_album=same)
             await conversation.receive(turn, talk, answer)
-        elif fold(answer.text) in _STOP_WORDS:
-            await reports.stop_all(turn)
         else:
             await _outside(turn, answer)
 
