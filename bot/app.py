@@ -196,7 +196,7 @@ async def open_database(settings: Settings) -> tuple[AsyncEngine, Sessions]:
 
 async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyncio.Event | None = None) -> None:
     """Run the bot until told to stop (SIGTERM, SIGINT, or `stopping`), then end with nothing half-done."""
-    stopping = stopping or _stop_signals()
+    stopping = stopping or stop_signals()
     engine, sessions = await open_database(settings)
     try:
         async with sole_process(engine):
@@ -218,7 +218,7 @@ async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping:
     chat = WebChat(gateway, wake=house.inbox.wake)
     server = web_server(settings, house, {"": ChatPage(chat)}, telegram)
     await house.start()
-    await _fill_web_menu(gateway)
+    await fill_web_menu(gateway)
     await server.start()
     log.info("listening", host=settings.web_host, port=server.port)
     receiving = None
@@ -301,7 +301,7 @@ def _doors(settings: Settings, telegram: TelegramChannel | None) -> list[str]:
     return doors
 
 
-async def _fill_web_menu(gateway: WebGateway) -> None:
+async def fill_web_menu(gateway: WebGateway) -> None:
     """Give the chat page its menu of commands."""
     bot = gateway.bot()
     await bot.initialize()
@@ -309,7 +309,8 @@ async def _fill_web_menu(gateway: WebGateway) -> None:
         await call(bot, "setMyCommands", menu)
 
 
-def _stop_signals() -> asyncio.Event:
+def stop_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set from now on."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
