@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, case, cast, insert, literal, null, select, update
+from sqlalchemy import ColumnElement, String, case, cast, func, insert, literal, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.notices import MOST_LATE, author_of, render_notice
@@ -95,7 +95,8 @@ async def _open_deliveries(
         .subquery()
     )
     key = literal(f"broadcast:{broadcast_id}/") + chats.c.channel + literal(":") + chats.c.address
-    blocked = chats.c.blocked_at.is_not(None)
+    # A chat may speak for several: it is tried unless it is known as blocked for all of them.
+    blocked = func.count(chats.c.blocked_at) == func.count()
     lane = Lane.URGENT if notice.urgent else Lane.ROUTINE
     columns: dict[str, ColumnElement[Any]] = {
         "key": key,
@@ -117,7 +118,11 @@ async def _open_deliveries(
         "opened_at": literal(now, Delivery.opened_at.type),
     }
     await session.execute(
-        insert(Delivery).from_select(list(columns), select(*columns.values()).distinct(), include_defaults=False)
+        insert(Delivery).from_select(
+            list(columns),
+            select(*columns.values()).group_by(chats.c.channel, chats.c.address),
+            include_defaults=False,
+        )
     )
     reached = literal(f"broadcast:{broadcast_id}/") + cast(chats.c.channel, String) + literal(":") + chats.c.address
     await session.execute(
