@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import BaseRoute
 from telegram.ext import Application, ContextTypes, ExtBot
@@ -23,6 +22,7 @@ from bot.inbox import Inbox
 from bot.jobs import Jobs
 from bot.lock import sole_process
 from bot.menus import OfficerMenus, common_menus
+from bot.metrics import Metrics
 from bot.settings import Settings, load_keys
 from channels.api import call
 from channels.inbound import store_updates
@@ -48,6 +48,8 @@ log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 #: How soon a new officer sees the menu of the role, seconds.
 _MENU_SECONDS = 5
+#: How fresh the gauges of `/metrics` are, seconds.
+_MEASURE_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class House:
     policy: Policy
     lines: Sequence[Line]
     doors: Callable[[], Sequence[str]] = lambda: ()
+    metrics: Metrics = field(default_factory=Metrics)
     applications: dict[str, App] = field(init=False)
     dispatchers: dict[str, Dispatcher] = field(init=False)
     inbox: Inbox = field(init=False)
@@ -126,11 +129,17 @@ class House:
             await store_updates(session, channel, updates, now=self.clock())
         self.inbox.wake()
 
+    async def measure(self) -> None:
+        """Read the gauges of `/metrics`."""
+        async with self.sessions.reading() as session:
+            await self.metrics.measure(session, self.dispatchers)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Inbox, senders and ticks at work; on the way out what has begun is finished, nothing new is begun."""
         scheduler = AsyncIOScheduler(timezone="UTC")
         self.jobs.schedule(scheduler)
+        scheduler.add_job(self.measure, "interval", seconds=_MEASURE_SECONDS, max_instances=1, coalesce=True)
         scheduler.add_job(self.menus.refresh, "interval", seconds=_MENU_SECONDS, max_instances=1, coalesce=True)
         tasks = [asyncio.create_task(self.inbox.run(), name="inbox")]
         tasks += [
@@ -154,7 +163,7 @@ class House:
                 return await load_media(session, media_id)
 
         sender = Sender(line.bot, line.capabilities, load, plain)
-        return Dispatcher(self.sessions, line.name, sender, Pace(line.limits), self.clock)
+        return Dispatcher(self.sessions, line.name, sender, Pace(line.limits), self.clock, count=self.metrics.count)
 
 
 def make_application(line: Line, services: Services) -> App:
@@ -283,7 +292,7 @@ def web_server(
         chats=pages,
         health=health,
         settings=WebSettings(unit_name=settings.unit_name, public_url=settings.public_url, timezone=settings.timezone),
-        registry=CollectorRegistry(),
+        registry=house.metrics.registry,
         clock=house.clock,
         wake=house.inbox.wake,
         telegram_webhook=telegram if telegram is not None and settings.uses_webhook else None,

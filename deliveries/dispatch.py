@@ -47,6 +47,7 @@ class Dispatcher:
 
     Args:
         slots: How many sends may be under way at once; memory does not grow beyond them.
+        count: Told what became of every attempt.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Dispatcher:
         clock: Callable[[], datetime],
         *,
         slots: int = 64,
+        count: Callable[[Outcome], None] = lambda outcome: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.channel = channel
@@ -66,6 +68,7 @@ class Dispatcher:
         self._pace = pace
         self._clock = clock
         self._slots = slots
+        self._count = count
         self._monotonic = monotonic
         self._wake = asyncio.Event()
         self._outcomes: list[Outcome] = []
@@ -190,6 +193,7 @@ class Dispatcher:
             outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="broke")
         del self._busy[delivery.to.address]
         self._outcomes.append(outcome)
+        self._count(outcome)
         self._wake.set()
 
     async def _attempt(self, delivery: Claimed) -> Outcome:

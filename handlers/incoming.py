@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from telegram import Message
+from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from channels.port import Media, MediaKind, Place
@@ -18,6 +20,7 @@ from texts.refusal import Refusal
 MAX_FILE = 20 * 1024 * 1024
 #: How long fetching one file may take, seconds.
 _FETCH_TIMEOUT = 60
+_NAME_LIMIT = 100
 
 
 def has_file(message: Message) -> bool:
@@ -35,10 +38,11 @@ def answer_of(message: Message) -> Answer:
     return Answer(text=clean(text).strip(), html=_without_controls(marked), phone=_own_phone(message), place=place)
 
 
-async def fetch_file(message: Message) -> tuple[Media, Media | None]:
+async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Media, Media | None]:
     """The file of a message: what others may see of it, and the original when that is something else.
 
-    A picture is drawn anew, without anything a camera or an app wrote into it. Names people gave are not kept.
+    A picture is drawn anew, without anything a camera or an app wrote into it. Names people gave are kept only with
+    `keep_name`: the name of an officer's document says what it is, that of a reporter's may say who they are.
 
     Raises:
         Refusal: `media.too_big`, `media.not_fetched` (try again), `media.unreadable`.
@@ -49,6 +53,8 @@ async def fetch_file(message: Message) -> tuple[Media, Media | None]:
     kind, file_id, size, mime = found
     if (size or 0) > MAX_FILE:
         raise Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
+    with contextlib.suppress(TelegramError):
+        await message.reply_chat_action(ChatAction.TYPING)
     try:
         async with asyncio.timeout(_FETCH_TIMEOUT):
             file = await message.get_bot().get_file(file_id)
@@ -59,6 +65,9 @@ async def fetch_file(message: Message) -> tuple[Media, Media | None]:
         raise Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
     if kind == "photo" or (mime or "").startswith("image/"):
         return await _picture(content, kind)
+    if keep_name and message.document is not None and message.document.file_name:
+        given = " ".join(clean(message.document.file_name).replace("/", " ").split())[-_NAME_LIMIT:]
+        return Media(kind, given or "tep", mime or "application/octet-stream", content), None
     name = {"video": "video.mp4", "voice": "ghi-am.ogg"}.get(kind, "tep" + _suffix(mime))
     return Media(kind, name, mime or "application/octet-stream", content), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,6 +66,8 @@ COMMANDS = (
     Command("canbo", "officers", officers.on_officers, Permission.MANAGE_OFFICERS),
 )
 
+#: A receipt code, however it is spaced.
+_CODE = re.compile(r"(?<!\d)(?:\d[ .-]?){15}\d(?!\d)")
 _STOP_WORDS = frozenset({"dung", "stop"})
 #: Conversations in which even these words are what somebody wants to say.
 _FREE_WRITING = frozenset({reports.REPORT.name, reports.ANSWER.name, triage.ASK.name, notices.COMPOSE.name})
@@ -89,10 +92,12 @@ async def on_message(update: Update, context: Context) -> None:
     if message is None:
         return
     answer = incoming.answer_of(message)
-    if incoming.has_file(message) and await _wants_file(update, context):
+    if incoming.has_file(message):
         # Fetched before the transaction: nobody waits for a slow download.
-        view, original = await incoming.fetch_file(message)
-        answer = replace(answer, media=view, media_original=original)
+        flow = await _present_flow(update, context)
+        if flow is None or flow.wants_media:
+            view, original = await incoming.fetch_file(message, keep_name=flow is notices.COMPOSE)
+            answer = replace(answer, media=view, media_original=original)
     async with context.begin(update) as turn:
         talk = await conversation.present(turn)
         if fold(answer.text) in _STOP_WORDS and (talk is None or talk.flow not in _FREE_WRITING):
@@ -137,13 +142,13 @@ _MENU_WORDS: dict[str, Callable[[Turn], Awaitable[None]]] = {
 }
 
 
-async def _wants_file(update: Update, context: Context) -> bool:
-    """Whether what the chat is in the middle of takes files; outside a conversation a file begins a report."""
+async def _present_flow(update: Update, context: Context) -> conversation.Flow | None:
+    """What the chat is in the middle of; None outside a conversation, where a file begins a report."""
     services = context.services
     async with services.sessions.reading() as session:
         talk = await present_talk(session, context.chat_of(update), now=services.clock())
     flow = conversation.flow_named(talk.flow) if talk is not None else None
-    return flow is None or flow.wants_media or flow is reports.OFFER
+    return None if flow is reports.OFFER else flow
 
 
 async def on_unknown_command(update: Update, context: Context) -> None:
@@ -159,7 +164,7 @@ async def on_group_message(update: Update, context: Context) -> None:
         return
     async with context.begin(update) as turn:
         is_command = bool(message.entities) and message.entities[0].type == "bot_command"
-        if is_command or message.photo:
+        if is_command or message.photo or _CODE.search(message.text or ""):
             links = "\n".join(links_for(turn.services, reports.PAYLOAD))
             await turn.say("group.private_only", links=links)
 

@@ -12,9 +12,10 @@ from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.officers import claim_invitation
 from handlers.reports import PAYLOAD, start_report
-from officers.accounts import INVITATION_PREFIX
+from officers.accounts import INVITATION_PREFIX, adopt_name
 from officers.permissions import Permission
 from reports.triage import stop_contact
+from texts.markup import clean
 from texts.refusal import Refusal
 
 
@@ -32,6 +33,8 @@ async def on_start(update: Update, context: Context) -> None:
         elif payload:
             await turn.say("start.bad_link", unit=turn.policy.unit_name, buttons=_first_buttons(turn))
         else:
+            if turn.actor.is_officer and update.effective_user is not None:
+                await adopt_name(turn.session, turn.actor, clean(update.effective_user.full_name).strip())
             await welcome(turn)
 
 

@@ -19,6 +19,7 @@ from texts.refusal import Refusal
 INVITATION_LIFETIME = timedelta(hours=24)
 #: First letters of deep-link payloads that are officers' invitations.
 INVITATION_PREFIX = "o"
+NAME_LIMIT = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient],
     for chat in chats:
         officer = known.get(chat)
         if officer is None:
-            officer = Officer(name=f"Quản trị {chat.address[-4:]}", role=Role.ADMIN, created_at=now)
+            officer = Officer(name=_unnamed(chat), role=Role.ADMIN, created_at=now)
             session.add(officer)
             await session.flush()
             session.add(OfficerChat(officer_id=officer.id, channel=chat.channel, address=chat.address))
@@ -95,6 +96,13 @@ async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient],
     for chat, officer in known.items():
         if officer.from_settings and chat not in chats and officer.revoked_at is None:
             officer.revoked_at = now
+
+
+async def adopt_name(session: AsyncSession, actor: Actor, name: str) -> None:
+    """Call an administrator the settings made by the name of their account, as long as nobody gave a better one."""
+    officer = await session.get(Officer, actor.officer_id) if actor.officer_id is not None else None
+    if officer is not None and officer.name == _unnamed(actor.chat) and name:
+        officer.name = name[:NAME_LIMIT]
 
 
 async def invite_officer(session: AsyncSession, actor: Actor, *, name: str, role: Role, now: datetime) -> str:
@@ -225,6 +233,10 @@ async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetim
     await session.flush()
     taken.officer_id = officer.id
     invitation.state = InvitationState.ACCEPTED
+
+
+def _unnamed(chat: Recipient) -> str:
+    return f"Quản trị {chat.address[-4:]}"
 
 
 def _hash(payload: str) -> str:

@@ -73,6 +73,12 @@ class Delivery(Base):
         Index("ix_deliveries_broadcast", "broadcast_id", "state"),
         Index("ix_deliveries_origin", "origin"),
         Index(
+            "ix_deliveries_unknown",
+            "id",
+            sqlite_where=text("state = 'unknown'"),
+            postgresql_where=text("state = 'unknown'"),
+        ),
+        Index(
             "ix_deliveries_resend_of",
             "resend_of",
             sqlite_where=text("resend_of IS NOT NULL"),

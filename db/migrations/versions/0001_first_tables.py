@@ -640,6 +640,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("resend_of IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_deliveries_unknown",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'unknown'"),
+            postgresql_where=sa.text("state = 'unknown'"),
+        )
+        batch_op.create_index(
             "ix_deliveries_waiting",
             ["channel", "lane", "due_at", "id"],
             unique=False,
@@ -681,6 +688,11 @@ def downgrade() -> None:
             "ix_deliveries_waiting",
             sqlite_where=sa.text("state = 'pending'"),
             postgresql_where=sa.text("state = 'pending'"),
+        )
+        batch_op.drop_index(
+            "ix_deliveries_unknown",
+            sqlite_where=sa.text("state = 'unknown'"),
+            postgresql_where=sa.text("state = 'unknown'"),
         )
         batch_op.drop_index(
             "ix_deliveries_resend_of",
