@@ -28,6 +28,7 @@ import httpx
 from PIL import Image
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from structlog.testing import capture_logs
 
 from bot.app import House, Line
 from channels.memory import MemoryGateway, MemoryTextGateway
@@ -377,7 +378,13 @@ class World:
     ports: dict[str, Any]
     policy: Policy = field(default_factory=lambda: Policy(unit_name=UNIT))
     people: list[Person] = field(default_factory=list)
+    logged: list[Any] = field(default_factory=list)
     house: House = field(init=False)
+
+    @property
+    def incidents(self) -> list[Any]:
+        """What was logged as an error: there should be nothing."""
+        return [entry for entry in self.logged if entry["log_level"] in ("error", "critical")]
 
     @property
     def make(self) -> Factory:
@@ -596,14 +603,16 @@ async def open_world(
     world = World(sessions, clock, {kind: _port(kind, sessions, clock) for kind in kinds})
     if policy is not None:
         world.policy = policy
-    await world.open()
-    try:
-        yield world
-    finally:
-        await world.house.stop()
-        for port in world.ports.values():
-            if isinstance(port, Web):
-                await port.close()
+    with capture_logs() as world.logged:
+        await world.open()
+        try:
+            yield world
+        finally:
+            await world.house.stop()
+            for port in world.ports.values():
+                if isinstance(port, Web):
+                    await port.close()
+    assert not world.incidents, world.incidents
 
 
 def phrase(key: str, language: str = "vi", /, **params: str | int) -> str:
