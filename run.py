@@ -90,7 +90,8 @@ def install(lock: str) -> None:
     wanted = ["install", "--require-hashes", "-r", lock]
     uv = find_uv()
     if uv:
-        with_uv = [*uv, "pip", *wanted, "--python", str(PYTHON)]
+        # Compiled now, not at every start: some environments forbid writing bytecode later.
+        with_uv = [*uv, "pip", *wanted, "--python", str(PYTHON), "--compile-bytecode"]
         for certificates in ({}, {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}):
             if subprocess.run(with_uv, env=as_pip_does() | certificates, capture_output=True).returncode == 0:
                 return
