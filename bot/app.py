@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -28,7 +28,6 @@ from channels.api import call
 from channels.inbound import store_updates
 from channels.port import Capabilities, Limits, Media
 from channels.sender import Sender
-from channels.telegram import TelegramChannel
 from channels.web import WebChat, WebGateway
 from db.engine import Sessions, make_engine
 from db.upgrade import upgrade
@@ -42,6 +41,9 @@ from handlers.routes import add_routes
 from officers.accounts import sync_administrators
 from officers.policy import Policy
 from web.app import ChatPage, WebServer, WebSettings, build_web
+
+if TYPE_CHECKING:
+    from channels.telegram import TelegramChannel
 
 log = structlog.get_logger(__name__)
 
@@ -253,6 +255,9 @@ async def _receive(telegram: TelegramChannel, house: House) -> None:
 def _telegram(settings: Settings, clock: Clock) -> TelegramChannel | None:
     if settings.bot_token is None:
         return None
+    # Imported here: a unit without Telegram does not pay for its HTTP client.
+    from channels.telegram import TelegramChannel
+
     webhook: dict[str, Any] = {}
     if settings.uses_webhook and settings.webhook_secret is not None:
         webhook = {

@@ -20,7 +20,6 @@ from datetime import datetime
 from typing import Any
 
 import filetype
-from PIL import Image
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -327,6 +326,9 @@ def _sides(mime: str, content: bytes) -> tuple[int, int]:
     """Width and height of a picture browsers show; zeros for anything else. Only the head is read."""
     if mime not in _PICTURES:
         return 0, 0
+    # Imported here: pictures are rare, and the start should not pay for them.
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content), formats=[_PICTURES[mime]]) as picture:
             return picture.size
