@@ -80,7 +80,7 @@ async def chat(gateway, woken):
 def updates(sessions, bot):
     async def read() -> list[Any]:
         async with sessions.reading() as session:
-            stored = await waiting_updates(session, after=0, limit=100)
+            stored = await waiting_updates(session, besides=(), limit=100)
         return [Update.de_json(raw, bot) for _, channel, raw in stored if channel == "web"]
 
     return read

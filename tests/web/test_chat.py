@@ -95,7 +95,7 @@ async def lan(visit):
 def stored(sessions):
     async def read() -> list[dict[str, Any]]:
         async with sessions.reading() as session:
-            return [raw for _, _, raw in await waiting_updates(session, after=0, limit=1000)]
+            return [raw for _, _, raw in await waiting_updates(session, besides=(), limit=1000)]
 
     return read
 
