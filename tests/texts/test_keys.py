@@ -89,7 +89,7 @@ def prefixes() -> dict[str, str]:
 
 
 BEGINNINGS = prefixes()
-WRITTEN = {key: place for key, place in literals().items() if key not in BEGINNINGS}
+WRITTEN = literals()
 FAMILY_KEYS = {prefix + ending for prefix, endings in FAMILIES.items() for ending in endings}
 
 
