@@ -91,7 +91,7 @@ function markUnread(phone, count) {
 
 async function readClock() {
   try {
-    const { said } = await ask("/demo/clock");
+    const { said } = await ask(`/demo/clock?lang=${page.lang}`);
     document.getElementById("now").textContent = said;
   } catch { /* asked again soon */ }
 }
@@ -103,7 +103,7 @@ async function pushClock(button) {
   button.setAttribute("aria-disabled", "true");
   button.prepend(spinner);
   try {
-    const { said } = await ask("/demo/clock", JSON.parse(button.dataset.clock));
+    const { said } = await ask(`/demo/clock?lang=${page.lang}`, JSON.parse(button.dataset.clock));
     document.getElementById("now").textContent = said; // an <output> is read aloud when it changes
   } catch {
     say(page.dataset.failed);
