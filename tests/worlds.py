@@ -481,7 +481,7 @@ class Person:
 
     async def sends(self, text: str) -> None:
         """Type a line."""
-        await self._acts(lambda: self.port.sends(self.world.house, self.chat.address, text))
+        await self.acts(lambda: self.port.sends(self.world.house, self.chat.address, text))
 
     async def sends_photo(self, content: bytes | None = None, *, caption: str = "") -> None:
         """Send a picture."""
@@ -496,13 +496,13 @@ class Person:
         await self._sends_file("document", content, name, caption)
 
     async def _sends_file(self, kind: MediaKind, content: bytes, name: str, caption: str) -> None:
-        await self._acts(
+        await self.acts(
             lambda: self.port.sends_file(self.world.house, self.chat.address, kind, content, name, caption)
         )
 
     async def sends_location(self, latitude: float = 10.7769, longitude: float = 106.7009) -> None:
         """Send a point on the map."""
-        await self._acts(lambda: self.port.sends_location(self.world.house, self.chat.address, latitude, longitude))
+        await self.acts(lambda: self.port.sends_location(self.world.house, self.chat.address, latitude, longitude))
 
     async def presses(self, label: str) -> None:
         """Press the newest button with that label."""
@@ -510,14 +510,23 @@ class Person:
 
     async def presses_on(self, message: Shown, label: str) -> None:
         """Press a button of a certain message, as it was seen."""
-        await self._acts(lambda: self.port.presses(self.world.house, self.chat.address, message, label))
+        await self.acts(lambda: self.port.presses(self.world.house, self.chat.address, message, label))
 
     async def looks(self) -> None:
         """Read everything there is; what comes later is news."""
         await self._refresh()
         self._read = {(shown.id, shown.version) for shown in self._shown}
 
-    async def _acts(self, act: Callable[[], Any]) -> None:
+    async def shares_contact(self, phone: str, *, of: str | None = None) -> None:
+        """Share a phone number, one's own unless `of` is somebody else's id; only where a platform has that."""
+        raw = await self.port.gateway.says(self.chat.address, "")
+        contact = {"phone_number": phone, "first_name": "Lan", "user_id": int(of or self.chat.address)}
+        message = {key: value for key, value in raw["message"].items() if key not in ("text", "entities")}
+        update = {**raw, "message": {**message, "contact": contact}}
+        await self.acts(lambda: self.port.arrives(self.world.house, update))
+
+    async def acts(self, act: Callable[[], Any]) -> None:
+        """Do something; the house works until it is quiet, and everybody looks at their phone."""
         await self.looks()
         await act()
         await self.world.settle()
