@@ -225,12 +225,12 @@ async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetim
         .join(Officer, Officer.id == OfficerChat.officer_id)
         .where(OfficerChat.channel == invitation.channel, OfficerChat.address == invitation.address)
     )
-    if taken is None:
-        taken = OfficerChat(channel=invitation.channel or "", address=invitation.address or "")
-        session.add(taken)
     officer = Officer(name=invitation.name, role=invitation.role, created_at=now)
     session.add(officer)
     await session.flush()
+    if taken is None:
+        taken = OfficerChat(channel=invitation.channel or "", address=invitation.address or "")
+        session.add(taken)
     taken.officer_id = officer.id
     invitation.state = InvitationState.ACCEPTED
 
