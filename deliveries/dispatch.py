@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import (
     ChannelDown,
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 AHEAD = 0.05
 #: The longest sleep without a reason to wake, seconds.
 _IDLE = 1.0
+#: Every so many turns, the lanes before this one are served last.
+_SHARES = ((16, Lane.ROUTINE), (4, Lane.REPORT))
 #: How long sends under way may take to finish when the process is told to stop, seconds.
 _DRAIN = 6.0
 
@@ -77,6 +80,7 @@ class Dispatcher:
         self._busy: dict[str, set[int]] = {}
         self._not_before: dict[str, datetime] = {}
         self._failures = 0
+        self._turns = 0
         self._next_claim = float("-inf")
         self._stopping = False
         #: Why the channel takes nothing at the moment; None when it does.
@@ -125,7 +129,7 @@ class Dispatcher:
         try:
             async with self._sessions.begin() as session:
                 await settle(session, outcomes, now=now)
-                claimed = await claim(session, self.channel, limit=budget, now=now, besides=self._waiting_turn())
+                claimed = await self._claim(session, budget, now)
                 if budget and len(claimed) < budget:
                     self._sleep_until(await next_due_at(session, self.channel), now)
         except BaseException:
@@ -134,6 +138,15 @@ class Dispatcher:
         for delivery in claimed:
             self._start(delivery, now)
         return len(claimed)
+
+    async def _claim(self, session: AsyncSession, budget: int, now: datetime) -> list[Claimed]:
+        """Claim in the order of the lanes, but keep a share of the rate for those behind: a flood of answers must
+        not starve reports to officers, nor urgent notices the routine ones."""
+        self._turns += 1
+        served_last = next((lane for every, lane in _SHARES if self._turns % every == 0), Lane.REPLY)
+        return await claim(
+            session, self.channel, limit=budget, now=now, besides=self._waiting_turn(), served_last=served_last
+        )
 
     def _budget(self) -> int:
         """How many rows may be claimed now: free slots, as far as the pace lets them leave within AHEAD."""

@@ -137,7 +137,8 @@ def _claim_statement(*, sqlite: bool, skips: bool) -> str:
         f" AND state = 'pending' AND due_at <= :now{besides} ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
         for lane in Lane
     )
-    picked = f"SELECT id FROM ({arms}) AS waiting ORDER BY lane, due_at, id LIMIT :limit"
+    order = "CASE WHEN lane < :served_last THEN 1 ELSE 0 END, lane, due_at, id"
+    picked = f"SELECT id FROM ({arms}) AS waiting ORDER BY {order} LIMIT :limit"
     chosen = f"id IN ({picked})" if sqlite else f"id = ANY(ARRAY({picked}))"
     return (
         "UPDATE deliveries SET state = 'sending', leased_until = :until, attempts = attempts + 1"
@@ -156,16 +157,24 @@ _CLAIM_BESIDES = {
 
 
 async def claim(
-    session: AsyncSession, channel: str, *, limit: int, now: datetime, besides: Collection[int] = ()
+    session: AsyncSession,
+    channel: str,
+    *,
+    limit: int,
+    now: datetime,
+    besides: Collection[int] = (),
+    served_last: int = 0,
 ) -> list[Claimed]:
     """Take up to `limit` due deliveries of a channel, first lane first; their buttons are made on the way.
 
     Args:
         besides: Deliveries to leave where they are: their chat is busy.
+        served_last: Lanes below this number come after all others this time, so that those have their share.
     """
     if limit <= 0:
         return []
     values: dict[str, Any] = {"channel": channel, "now": now, "until": now + LEASE, "limit": limit}
+    values["served_last"] = served_last
     statement = _CLAIM[is_sqlite(session)]
     if besides:
         statement, values["besides"] = _CLAIM_BESIDES[is_sqlite(session)], list(besides)
