@@ -221,7 +221,7 @@ def demo_settings(folder: Path, host: str, port: int) -> Settings:
         secret_key=SecretStr(new_master_key()),
         web_host=host,
         web_port=port,
-        log_level="WARNING",
+        log_level="ERROR",  # whoever tries it reads the page, not the terminal
     )
 
 
