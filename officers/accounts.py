@@ -68,9 +68,12 @@ async def officers_with(session: AsyncSession, roles: Iterable[Role]) -> list[Of
 
 
 async def chats_of(session: AsyncSession, officer_id: int) -> list[Recipient]:
-    """The chats one officer is known by."""
+    """The chats one officer is known by; none when the officer was revoked."""
     rows = await session.scalars(
-        select(OfficerChat).where(OfficerChat.officer_id == officer_id).order_by(OfficerChat.id)
+        select(OfficerChat)
+        .join(Officer, Officer.id == OfficerChat.officer_id)
+        .where(OfficerChat.officer_id == officer_id, Officer.revoked_at.is_(None))
+        .order_by(OfficerChat.id)
     )
     return [Recipient(row.channel, row.address) for row in rows]
 

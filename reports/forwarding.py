@@ -94,6 +94,8 @@ async def rewrite_forwards(
 ) -> set[Recipient]:
     """Write what happened into every message that showed the report, and take its buttons away.
 
+    The text is written anew with it, so chats of officers who may not read reports any more are left as they are.
+
     Args:
         line: Markup of what happened; also what channels without edits say instead.
         mine: The chat whose copy gets `buttons`: that of the officer who took it.
@@ -108,11 +110,12 @@ async def rewrite_forwards(
             Delivery.state == DeliveryState.SENT,
         )
     )
+    readers = {officer.chat for officer in await officers_who_may(session, Permission.HANDLE_REPORTS)}
     done: set[tuple[str, str, str]] = set()
     for delivery in shown:
         chat = Recipient(delivery.channel, delivery.address)
         place = (chat.channel, chat.address, delivery.message_id or "")
-        if not delivery.message_id or place in done:
+        if not delivery.message_id or place in done or chat not in readers:
             continue
         done.add(place)
         outgoing = await render(session, report, note=line, policy=policy)
