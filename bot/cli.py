@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bot import __version__
 from bot.logs import configure_logs
 from bot.settings import BadSettings, Settings, load_settings
 
@@ -17,7 +18,7 @@ _BAD_SETTINGS = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="binhyen", message="%(version)s")
+@click.version_option(__version__, message="%(version)s")
 def cli() -> None:
     """Bình Yên links a ward's lodging establishments, its citizens and its police."""
 

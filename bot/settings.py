@@ -311,23 +311,31 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 def key_file(settings: Settings) -> Path:
     """Where the master key lives when SECRET_KEY is not set: beside the SQLite file, else in `data/`."""
+    database = _database_file(settings)
+    return (database.parent if database else Path("data")) / "secret.key"
+
+
+def _database_file(settings: Settings) -> Path | None:
     url = make_url(settings.database_url)
     is_file = url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:"
-    folder = Path(url.database).parent if is_file and url.database else Path("data")
-    return folder / "secret.key"
+    return Path(url.database) if is_file and url.database else None
 
 
 def load_keys(settings: Settings) -> KeyRing:
     """The key ring: from SECRET_KEY, else from the key file, which is made on the first start with mode 0600.
 
     Raises:
-        BadSettings: the file cannot be read or made, or holds no key.
+        BadSettings: the file cannot be read or made, or holds no key; or it is missing and a SQLite database is there,
+            which was restored without it: under a fresh key nothing in it could be read.
     """
     if settings.secret_key is not None:
         return KeyRing.parse(settings.secret_key.get_secret_value())
     path = key_file(settings)
     try:
         if not path.exists():
+            database = _database_file(settings)
+            if database is not None and database.exists() and database.stat().st_size:
+                raise BadSettings([f"{path} is missing, and {database} was written with it: restore it from a backup"])
             _make_key_file(path)
         _close_to_others(path)
         return KeyRing.parse(path.read_text("ascii"))

@@ -217,6 +217,19 @@ def test_an_open_key_file_is_closed(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_database_restored_without_its_key_stops_the_start(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/binhyen.db").write_bytes(b"SQLite format 3")
+
+    with pytest.raises(BadSettings) as caught:
+        load_keys(load_settings())
+
+    assert caught.value.lines == [
+        "data/secret.key is missing, and data/binhyen.db was written with it: restore it from a backup"
+    ]
+    assert not (tmp_path / "data/secret.key").exists()
+
+
 def test_a_broken_key_file_is_one_line_and_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
     path = tmp_path / "data" / "secret.key"
