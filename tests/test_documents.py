@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from bot import __version__
 from bot.cli import cli
 from bot.settings import Settings
 from handlers.routes import COMMANDS
@@ -37,7 +39,7 @@ _FORBIDDEN = re.compile(
 _NO_SETTINGS = {"SIGTERM", "CONSENT_VERSION"}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-_COMMAND = re.compile(r"python3 (?:/opt/binhyen/)?run\.py ([a-z-]+)(?: ([a-z]+))?")
+_COMMAND = re.compile(r"python3 (?:/opt/binhyen/)?run\.py ([a-z][a-z-]*)")
 _MODULE = re.compile(r"python -m bot ([a-z-]+)|^\s*binhyen ([a-z-]+)", re.MULTILINE)
 
 
@@ -95,7 +97,7 @@ def test_every_command_line_in_a_document_can_be_typed(document: Path):
     said = document.read_text("utf-8")
     blocks = "\n".join(block for _, block in _FENCE.findall(said))
     ours = set(cli.commands) | developing() | {"check", "lint", "test"}
-    wrong = [command for command, _ in _COMMAND.findall(said) if command not in ours]
+    wrong = [command for command in _COMMAND.findall(said) if command not in ours]
     wrong += [one or other for one, other in _MODULE.findall(blocks) if (one or other) not in cli.commands]
 
     assert not wrong
@@ -156,6 +158,13 @@ def test_every_log_event_operators_are_told_of_is_written_somewhere():
     told = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", prose(ROOT / "docs/operators/incident.md")))
 
     assert not {event for event in told if f'"{event}"' not in code}
+
+
+def test_the_version_is_the_same_wherever_it_is_said():
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+
+    assert __version__ == packaged
+    assert packaged in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_every_decision_has_its_own_number():
