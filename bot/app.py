@@ -15,6 +15,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.routing import BaseRoute
+from telegram.error import TelegramError
 from telegram.ext import Application, ContextTypes, ExtBot
 
 from bot.errors import on_error
@@ -249,7 +250,18 @@ async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping:
 
 async def _receive(telegram: TelegramChannel, house: House) -> None:
     await telegram.start()
+    await _introduce(telegram)
     await telegram.receive(lambda updates: house.store(telegram.name, updates))
+
+
+async def _introduce(telegram: TelegramChannel) -> None:
+    """Say on the bot's profile what it is for; a platform that does not take it is no obstacle."""
+    for language in ("vi", "en"):
+        code = {"language_code": language} if language != "vi" else {}
+        with contextlib.suppress(TelegramError):
+            await call(telegram.bot, "setMyDescription", {"description": plain(language, "bot.description"), **code})
+            short = plain(language, "bot.short")
+            await call(telegram.bot, "setMyShortDescription", {"short_description": short, **code})
 
 
 def _telegram(settings: Settings, clock: Clock) -> TelegramChannel | None:

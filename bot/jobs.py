@@ -21,7 +21,7 @@ from deliveries.buttons import forget_buttons
 from deliveries.conversations import expired_talks
 from deliveries.languages import language_of
 from deliveries.wording import message
-from handlers.reports import REPORT
+from handlers.reports import OFFER, REPORT
 from officers.policy import Policy
 from reports.intake import keep_unfinished
 from reports.triage import escalate_due, forget_links
@@ -111,6 +111,8 @@ class Jobs:
 async def end_expired_talks(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
     """End the conversations nobody went on with, each with a word; a report begun is kept and marked incomplete."""
     for talk in await expired_talks(session, now=now):
+        if talk.flow == OFFER.name:
+            continue  # one stray word, answered long ago
         key = "talk.expired"
         if talk.flow == REPORT.name and talk.answers.get("report") is not None:
             await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)

@@ -212,8 +212,14 @@ async def decide(
     return place
 
 
-async def leave(session: AsyncSession, chat: Recipient, establishment_id: int, *, now: datetime) -> Establishment:
+async def leave(
+    session: AsyncSession, chat: Recipient, establishment_id: int, *, now: datetime, forget: bool = False
+) -> Establishment:
     """Take a chat off an establishment; the last contact to go takes the establishment with it.
+
+    Args:
+        forget: With the last contact, forget the phone number and the consent too; what is painted on the sign
+            (name, kind, address) stays on the ward's list.
 
     Raises:
         Refusal: `place.unknown` when the chat does not speak for it.
@@ -232,6 +238,8 @@ async def leave(session: AsyncSession, chat: Recipient, establishment_id: int, *
     await session.flush()
     if not await contacts_of(session, establishment_id):
         await _change(session, place, EstablishmentState.LEFT, now=now)
+        if forget:
+            place.phone = place.consent_version = place.consented_at = None
     return place
 
 
@@ -300,7 +308,7 @@ async def _ask_officers(session: AsyncSession, place: Establishment, *, now: dat
                 buttons=(
                     (
                         button("vi", "button.approve", "place.approve", place.id),
-                        button("vi", "button.reject", "place.reject", place.id),
+                        button("vi", "button.reject", "place.reject", place.id, once=False),
                     ),
                 ),
             ),

@@ -172,7 +172,9 @@ async def _take_whom(turn: Turn, talk: Talk, answer: Answer) -> str:
 
 
 async def _ask_sure(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("officers.revoke_sure"), (Choice("yes", turn.plain("button.revoke_yes")),))
+    names = {officer.id: officer.name for officer in await all_officers(turn.session)}
+    name = names.get(talk.answers["officer"], "")
+    return Question(turn.html("officers.revoke_sure", name=name), (Choice("yes", turn.plain("button.revoke_yes")),))
 
 
 async def _take_sure(turn: Turn, talk: Talk, answer: Answer) -> None:

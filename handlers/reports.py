@@ -219,12 +219,13 @@ async def _ask_answer(turn: Turn, talk: Talk) -> Question:
 
 
 async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
-    await add_answer(turn.session, talk.answers["report"], answer.text, now=turn.now)
+    file = File(answer.media, answer.media_original) if answer.media is not None else None
+    await add_answer(turn.session, talk.answers["report"], answer.text, file=file, now=turn.now)
     await conversation.finish(turn)
     await turn.say("report.answered", time=say_time(turn.now, turn.policy.zone))
 
 
-ANSWER = conversation.add_flow(Flow("answer", "text", {"text": Step(_ask_answer, _take_answer)}))
+ANSWER = conversation.add_flow(Flow("answer", "text", {"text": Step(_ask_answer, _take_answer)}, wants_media=True))
 
 
 @on("report.stop")

@@ -166,7 +166,7 @@ async def keep(turn: Turn) -> None:
 async def delete_mine(turn: Turn) -> None:
     """Forget the chat: its places lose this contact, its reports the link to it."""
     for place in await places_of(turn.session, turn.chat):
-        await leave(turn.session, turn.chat, place.id, now=turn.now)
+        await leave(turn.session, turn.chat, place.id, now=turn.now, forget=True)
     await conversation.end_present(turn)
     cut = await stop_contact(turn.session, turn.chat)
     await turn.add_line(turn.html("privacy.deleted", links=cut))

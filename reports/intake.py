@@ -69,8 +69,12 @@ async def add_text(session: AsyncSession, report: Report, text: str, *, now: dat
     await _add_part(session, report, kind, {"text": text}, now=now)
 
 
-async def add_file(session: AsyncSession, report: Report, file: File, *, caption: str = "", now: datetime) -> None:
-    """Add a file with its caption: the view copy for officers, the original and its hash for investigators."""
+async def add_file(session: AsyncSession, report: Report, file: File, *, caption: str = "", now: datetime) -> int:
+    """Add a file with its caption: the view copy for officers, the original and its hash for investigators.
+
+    Returns:
+        The media id of the view copy.
+    """
     origin = f"report:{report.id}"
     view = await keep_media(session, file.view, origin=origin, now=now)
     value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT]}
@@ -78,6 +82,7 @@ async def add_file(session: AsyncSession, report: Report, file: File, *, caption
         original = await keep_media(session, file.original, origin=origin, now=now)
         value |= {"original": original.id, "sha256": original.sha256}
     await _add_part(session, report, file.view.kind, value, media_id=view.id, now=now)
+    return view.id
 
 
 async def add_place(session: AsyncSession, report: Report, place: Place, *, now: datetime) -> None:

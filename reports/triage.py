@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Recipient
+from channels.port import Attachment, Recipient
 from db.engine import keys_of
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
@@ -15,11 +16,12 @@ from db.tables.reports import Report, ReportLink
 from db.tables.reports import ReportState as ReportState
 from deliveries.ledger import open_delivery
 from deliveries.wording import Rows, button, html, message
+from officers import roster
 from officers.accounts import chats_of
 from officers.permissions import Actor, Permission, require
 from officers.policy import Policy
 from reports import forwarding
-from reports.intake import add_text
+from reports.intake import File, add_file, add_text
 from reports.sealing import code_fits, code_lookup, open_link, same_chat
 from texts.catalogue import Html
 from texts.markup import clean
@@ -110,8 +112,11 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
     return report
 
 
-async def add_answer(session: AsyncSession, report_id: int, text: str, *, now: datetime) -> Report:
-    """Add what the reporter says later, and pass it on to the officer who answers for the report.
+async def add_answer(
+    session: AsyncSession, report_id: int, text: str, *, file: File | None = None, now: datetime
+) -> Report:
+    """Add what the reporter says later, and pass it on to the officer who answers for the report; to those on duty
+    when nobody does (not taken yet, or the officer's access was revoked).
 
     Raises:
         Refusal: `report.gone`, or as `add_text` does.
@@ -119,18 +124,22 @@ async def add_answer(session: AsyncSession, report_id: int, text: str, *, now: d
     report = await session.get(Report, report_id)
     if report is None or report.data_key is None or report.state is ReportState.DRAFT:
         raise Refusal("report.gone")
-    await add_text(session, report, text, now=now, kind="more")
+    attachments: tuple[Attachment, ...] = ()
+    if file is None:
+        await add_text(session, report, text, now=now, kind="more")
+    else:
+        view_id = await add_file(session, report, file, caption=text, now=now)
+        attachments = (Attachment(file.view.kind, view_id),)
     chats = await chats_of(session, report.taken_by) if report.taken_by else []
+    if not chats:
+        chats = [officer.chat for officer in await roster.on_duty(session, at=now) or await roster.fallback(session)]
+    take: Rows = ((button("vi", "button.take", "report.take", report.id),),)
+    buttons = take if report.state is ReportState.RECEIVED else officer_buttons(report.id)
+    said = message("vi", "forward.more", buttons=buttons, number=report.number, text=clean(text).strip())
     for chat in chats:
         await open_delivery(
             session,
-            message(
-                "vi",
-                "forward.more",
-                buttons=officer_buttons(report.id),
-                number=report.number,
-                text=clean(text).strip(),
-            ),
+            replace(said, attachments=attachments),
             to=chat,
             key=f"report:{report.id}/more/{now.isoformat()}/{chat}",
             origin=f"report:{report.id}",
