@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -126,19 +126,17 @@ async def walk(address: str, *, say: Callable[[str], object]) -> None:
         Failed: at the first step that does not come out.
     """
     async with _phones(address) as (owner, citizen, duty, commander):
-        for number, (what, step) in enumerate(
-            (
-                ("the owner enrols", _enrol(owner)),
-                ("the commander approves", _approve(commander, owner)),
-                ("the commander sends a notice", _notify(commander, owner)),
-                ("the owner confirms, the count follows", _confirm(owner, commander)),
-                ("a citizen reports, the duty officer takes it", _report(citizen, duty)),
-            ),
-            start=1,
-        ):
+        steps: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
+            ("the owner enrols", lambda: _enrol(owner)),
+            ("the commander approves", lambda: _approve(commander, owner)),
+            ("the commander sends a notice", lambda: _notify(commander, owner)),
+            ("the owner confirms, the count follows", lambda: _confirm(owner, commander)),
+            ("a citizen reports, the duty officer takes it", lambda: _report(citizen, duty)),
+        )
+        for number, (what, step) in enumerate(steps, start=1):
             began = time.monotonic()
             try:
-                await step
+                await step()
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise Failed(f"step {number}, {what}: {type(error).__name__}") from error
             except Failed as error:
