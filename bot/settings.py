@@ -348,7 +348,7 @@ def load_keys(settings: Settings) -> KeyRing:
 
 def _make_key_file(path: Path) -> None:
     """Write a fresh key whole or not at all; when another process was first, its key stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
         file.write(new_master_key() + "\n")

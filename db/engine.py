@@ -66,7 +66,8 @@ def make_engine(url: str) -> AsyncEngine:
         return create_async_engine(url, hide_parameters=True, pool_size=10, max_overflow=10, pool_pre_ping=True)
     database = make_url(url).database
     if database and database != ":memory:" and not database.startswith("file:"):
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        # Names and phone numbers are not sealed: a folder we make is closed to the machine's other accounts.
+        Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_async_engine(
         url, hide_parameters=True, connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000}
     )

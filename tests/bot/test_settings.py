@@ -202,6 +202,7 @@ def test_the_key_is_made_once_beside_the_database_and_closed_to_others(monkeypat
     path = tmp_path / "here" / "secret.key"
     assert key_file(settings) == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [file.name for file in path.parent.iterdir()] == ["secret.key"]
     assert load_keys(settings).open("test", sealed, bound_to="1") == b"x"
 
