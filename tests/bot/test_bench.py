@@ -1,0 +1,44 @@
+"""The bench runs, and its server is as strict as it says."""
+
+from __future__ import annotations
+
+from bot.bench import bench, line
+from bot.bench_server import Arrivals, Server
+from bot.bench_tools import Result
+
+
+def test_the_claim_bench_prints_a_line_with_its_goal(capsys, monkeypatch):
+    monkeypatch.setattr("bot.bench_tools.Run.size", lambda self, full, quick: 300)
+    monkeypatch.setattr("bot.bench_claim._SHORT", 300)
+    monkeypatch.setattr("bot.bench_claim._TURNS", 5)
+
+    assert bench(quick=True, only=["claim"]) == 0
+
+    assert "claim at 300 rows against 300" in capsys.readouterr().out
+
+
+def test_a_bench_nobody_knows_is_named(capsys):
+    assert bench(quick=True, only=["clam"]) == 2
+
+    assert "clam" in capsys.readouterr().err
+
+
+def test_no_sliding_second_takes_more_than_the_rate():
+    arrivals = Arrivals(rate=2)
+
+    waits = [arrivals.take(at) for at in (0.5, 1.0, 1.4, 1.6, 1.9, 2.1)]
+
+    assert [round(wait, 1) for wait in waits] == [0, 0, 0.1, 0, 0.1, 0]
+
+
+def test_a_refusal_says_when_to_come_back():
+    server = Server(rate=1, latency=0)
+
+    server.answer(b"/bot1:x/sendMessage")
+
+    assert b'"retry_after": 1' in server.answer(b"/bot1:x/sendMessage")
+
+
+def test_a_missed_goal_is_said():
+    assert line(Result("claim", "2.0 ×", "≤ 1.5 ×", False)).endswith("below goal")
+    assert line(Result("claim", "1.0 ×")).endswith("1.0 ×")
