@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -24,7 +25,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The entry point of the `binhyen` script."""
+    """The entry point of the `binhyen` script. What it writes, databases above all, nobody else can read."""
+    os.umask(0o077)
     cli(prog_name="binhyen")
 
 
