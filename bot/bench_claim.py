@@ -10,7 +10,7 @@ from statistics import median
 from bot.bench_tools import Result, Run, fill, ledger, now
 from db.engine import Sessions
 from db.tables.deliveries import DeliveryState
-from deliveries.ledger import Outcome, claim, settle
+from deliveries.ledger import Outcome, claim, next_due_at, settle
 
 _SHORT = 10_000
 #: As many as leave in one moment at 600/s.
@@ -19,7 +19,7 @@ _TURNS = 100
 
 
 def claim_cost(run: Run) -> Iterator[Result]:
-    """One turn (settle and claim in a transaction) at a short and a long ledger of waiting rows."""
+    """One turn (claim, settle, look when to come again) at a short and a long ledger of waiting rows."""
     long = run.size(1_000_000, 100_000)
     short_cost, long_cost = asyncio.run(_costs(run, long))
     ratio = long_cost / short_cost
@@ -44,4 +44,5 @@ async def _turn(sessions: Sessions) -> float:
     async with sessions.begin() as session:
         sent = [Outcome(delivery, DeliveryState.SENT, message_id="1") for delivery in claimed]
         await settle(session, sent, now=now())
+        await next_due_at(session, "telegram")
     return time.perf_counter() - began
