@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 from broadcasts.notices import author_of
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
-from deliveries.ledger import open_delivery
+from deliveries.ledger import AGAIN, COPIES, open_delivery
 from deliveries.wording import Rows, button, from_html, html
 from officers.policy import Policy
 from texts.times import say_time
@@ -196,8 +196,17 @@ async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, mark
             lane=Lane.REPLY,
             now=now,
         )
-    first: Delivery | None = await session.scalar(select(Delivery).where(Delivery.key == key))
-    if first is None or not first.message_id:
+    # The copy that arrived, when the first did not.
+    shown = await session.scalar(
+        select(Delivery.message_id)
+        .where(
+            Delivery.key.in_([key + AGAIN * copies for copies in range(COPIES + 1)]),
+            Delivery.message_id.is_not(None),
+        )
+        .order_by(Delivery.id.desc())
+        .limit(1)
+    )
+    if not shown:
         return False
     is_news_everywhere = notice.state is not NoticeState.RUNNING and broadcast.finished_at is not None
     already_final = broadcast.progress_at > (broadcast.finished_at or now)
@@ -208,6 +217,6 @@ async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, mark
         key=f"{key}/edit:{now.isoformat()}",
         origin=f"notice:{notice.id}",
         lane=Lane.REMINDER,
-        edits=first.message_id,
+        edits=shown,
         now=now,
     )

@@ -135,6 +135,13 @@ class Sender:
                 raise
             return await self._send(address, outgoing, callback_data, {})
 
+    async def probe(self) -> None:
+        """Return when the platform answers; raises SendError when it does not, or does not know us."""
+        try:
+            await call(self._bot, "getMe", {})
+        except TelegramError as error:
+            raise self._meaning(error, "") from error
+
     async def edit(self, address: str, message_id: str, outgoing: Outgoing, *, callback_data: CallbackData) -> Sent:
         """Replace a message's text and buttons; doing so twice is harmless, so a lost answer is TryLater.
 

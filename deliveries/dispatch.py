@@ -41,6 +41,8 @@ AHEAD = 0.05
 _IDLE = 1.0
 #: Every so many turns, the lanes before this one are served last.
 _SHARES = ((16, Lane.ROUTINE), (4, Lane.REPORT))
+#: How many sends in a row may end without an answer before the channel rests.
+_MOST_LOST = 3
 #: How long sends under way may take to finish when the process is told to stop, seconds.
 _DRAIN = 6.0
 
@@ -80,6 +82,12 @@ class Dispatcher:
         self._busy: dict[str, set[int]] = {}
         self._not_before: dict[str, datetime] = {}
         self._failures = 0
+        self._rests_until = float("-inf")
+        #: An answer never came: before anything else is put at risk, the platform is asked whether it answers.
+        self._in_doubt = False
+        #: How many answers never came since the last that did.
+        self._lost = 0
+        self._probing: asyncio.Task[None] | None = None
         self._turns = 0
         self._next_claim = float("-inf")
         self._stopping = False
@@ -100,6 +108,7 @@ class Dispatcher:
         """Send until `stop()`; then let what is under way finish, and settle it."""
         try:
             while not self._stopping:
+                self._resolve_doubt()
                 try:
                     await self._turn()
                 except (SQLAlchemyError, OSError) as error:
@@ -113,6 +122,8 @@ class Dispatcher:
         """Send until nothing is due and nothing is under way (for tests, the demo and the bench)."""
         while True:
             self._next_claim = float("-inf")
+            if self._in_doubt:
+                await self._probe()
             claimed = await self._turn()
             if self._under_way:
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -152,7 +163,7 @@ class Dispatcher:
         """How many rows may be claimed now: free slots, as far as the pace lets them leave within AHEAD."""
         now = self._monotonic()
         free = self._slots - len(self._under_way)
-        if free <= 0 or now < self._next_claim:
+        if free <= 0 or self._in_doubt or now < self._next_claim:
             return 0
         return min(free, self._pace.room(now, now + AHEAD))
 
@@ -200,7 +211,9 @@ class Dispatcher:
                 await asyncio.sleep(wait)
             outcome = await self._attempt(delivery)
         except asyncio.CancelledError:
-            outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="interrupted")
+            # An edit may be repeated.
+            state = DeliveryState.UNKNOWN if delivery.edits is None else DeliveryState.PENDING
+            outcome = Outcome(delivery, state, reason="interrupted")
         except Exception as error:
             log.exception("send_broke", delivery=delivery.id, channel=self.channel, error=type(error).__name__)
             outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="broke")
@@ -244,6 +257,8 @@ class Dispatcher:
                     delivery, DeliveryState.PENDING, reason=error.reason, due_at=now + error.delay, counts=False
                 )
             case TryLater():
+                if error.reason == "no_answer":
+                    self._doubt(error.reason)
                 delay = next_delay(delivery.attempts)
                 if delay is None:
                     return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
@@ -264,6 +279,7 @@ class Dispatcher:
                 log.warning("delivery_refused", delivery=delivery.id, channel=self.channel, reason=error.reason)
                 return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
             case Uncertain():
+                self._doubt(error.reason)
                 return Outcome(delivery, DeliveryState.UNKNOWN, reason=error.reason)
             case _:
                 raise error
@@ -274,19 +290,63 @@ class Dispatcher:
 
     def _channel_fails(self, delivery: Claimed, reason: str, delay: timedelta | None) -> Outcome:
         """The channel as a whole takes nothing: it rests, and the delivery waits without losing an attempt."""
+        delay = self._hold_channel(reason, delay)
+        return Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=self._clock() + delay, counts=False)
+
+    def _hold_channel(self, reason: str, delay: timedelta | None) -> timedelta:
+        """Let the channel rest for `delay`; None means that it is down, for longer each time. Returns how long."""
+        now = self._monotonic()
         if delay is None:
+            if now < self._rests_until:  # known already from another send that was under way
+                return timedelta(seconds=self._rests_until - now)
             self._failures += 1
             delay = channel_delay(self._failures)
+            self._rests_until = now + delay.total_seconds()
             if self.down != reason:
                 log.warning("channel_takes_nothing", channel=self.channel, reason=reason)
             self.down = reason
-        self._pace.hold_all(self._monotonic() + delay.total_seconds())
-        return Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=self._clock() + delay, counts=False)
+        self._pace.hold_all(now + delay.total_seconds())
+        return delay
 
-    def _channel_works(self) -> None:
+    def _doubt(self, reason: str) -> None:
+        """An answer never came. Nothing more is sent before the platform answers a harmless question; when sends get
+        lost all the same, fewer and fewer are risked."""
+        self._in_doubt = True
+        self._lost += 1
+        if self._lost > _MOST_LOST:
+            self._hold_channel(reason, None)
+
+    def _resolve_doubt(self) -> None:
+        """Ask in the background, when the rest since the last time is over."""
+        now = self._monotonic()
+        is_due = now >= self._rests_until and self._pace.next_slot(now) <= now + AHEAD
+        if self._in_doubt and self._probing is None and is_due:
+            self._probing = asyncio.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        """Ask whether the platform answers: then sends go on, else the channel rests, longer each time."""
+        try:
+            await self._sender.probe()
+        except (ChannelDown, TryLater, Uncertain) as error:
+            self._hold_channel(error.reason, error.delay if isinstance(error, TryLater) else None)
+        except SendError:
+            self._answers()  # a refusal is an answer
+        else:
+            self._answers()
+        finally:
+            self._probing = None
+            self.wake()
+
+    def _answers(self) -> None:
+        self._in_doubt = False
         if self.down is not None:
             log.info("channel_takes_messages_again", channel=self.channel)
-        self._failures, self.down = 0, None
+        self.down = None
+
+    def _channel_works(self) -> None:
+        """A message got through."""
+        self._answers()
+        self._failures = self._lost = 0
 
     async def _rest(self) -> None:
         """Sleep until there is a reason to take a turn."""
@@ -295,10 +355,12 @@ class Dispatcher:
             await asyncio.sleep(0)
             return
         now = self._monotonic()
-        if len(self._under_way) >= self._slots:
+        if len(self._under_way) >= self._slots or self._probing is not None:
             until = now + _IDLE
         else:
             until = max(self._pace.next_slot(now) - AHEAD, self._next_claim)
+            if self._in_doubt:
+                until = max(until, self._rests_until)
         self._wake.clear()
         if until <= now or self._stopping:
             await asyncio.sleep(0)
@@ -307,6 +369,8 @@ class Dispatcher:
             await asyncio.wait_for(self._wake.wait(), min(until - now, _IDLE))
 
     async def _finish(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
         if self._under_way:
             _, unfinished = await asyncio.wait(self._under_way, timeout=_DRAIN)
             for task in unfinished:

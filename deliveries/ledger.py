@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
@@ -22,9 +22,14 @@ from db.engine import is_sqlite, keys_of
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle
 from db.tables.deliveries import Lane as Lane
 from deliveries.buttons import keep_rows, new_row
+from deliveries.retry import next_delay
 
 #: How long a claimed row may stay unsettled before its outcome counts as unknown; longer than any send may take.
 LEASE = timedelta(seconds=90)
+#: How many marked copies follow a send nobody knows the end of, while each of them is lost as well.
+COPIES = 5
+#: What the key of such a copy ends with, once for each.
+AGAIN = "/again"
 _CONTENT = "content"
 _ADDRESS = "delivery-address"
 
@@ -197,7 +202,7 @@ async def claim(
     for row in rows:
         address = row.address
         if row.address_sealed:
-            address = keys_of(session).open_text(_ADDRESS, address, bound_to=row.key.removesuffix(_AGAIN))
+            address = keys_of(session).open_text(_ADDRESS, address, bound_to=row.key.partition(AGAIN)[0])
         to = Recipient(row.channel, address)
         outgoing = contents[row.content_id]
         data = {}
@@ -272,8 +277,8 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
 async def recover(session: AsyncSession, *, now: datetime, all_in_flight: bool = False) -> int:
     """List sends whose end nobody saw as unknown: those past their lease, or all of them after a restart.
 
-    Edits are harmless to repeat and simply wait again. Unknown sends that are urgent (answers, reports, urgent
-    notices) are queued a second time, marked as sent again; routine ones are not.
+    Edits are harmless to repeat and simply wait again. The others are queued once more, marked as sent again; only
+    copies of routine notices are not.
 
     Returns:
         How many sends are newly unknown.
@@ -340,25 +345,27 @@ async def next_due_at(session: AsyncSession, channel: str) -> datetime | None:
     return found
 
 
-_AGAIN = "/again"
-
-
 async def _send_again(session: AsyncSession, delivery_ids: Iterable[int], *, now: datetime) -> None:
-    """Queue unknown sends of the urgent lanes once more; a second unknown is left at that."""
+    """Queue unknown sends once more, unless they are copies of a routine notice; a copy lost too is queued again,
+    a while later, COPIES at most. Each is a row of its own, so each that is in doubt stays listed."""
     ids = list(delivery_ids)
     if not ids:
         return
     rows = await session.scalars(
         select(Delivery).where(
             Delivery.id.in_(ids),
-            Delivery.resend_of.is_(None),
-            Delivery.lane <= Lane.URGENT,
+            Delivery.edits.is_(None),
+            or_(Delivery.broadcast_id.is_(None), Delivery.lane <= Lane.URGENT),
         )
     )
     for row in rows:
+        copies = row.key.count(AGAIN)
+        if copies >= COPIES:
+            continue
+        delay = next_delay(copies) if copies else None
         await session.execute(
             insert_ignoring(session, Delivery).values(
-                key=row.key + _AGAIN,
+                key=row.key + AGAIN,
                 origin=row.origin,
                 broadcast_id=row.broadcast_id,
                 content_id=row.content_id,
@@ -369,10 +376,10 @@ async def _send_again(session: AsyncSession, delivery_ids: Iterable[int], *, now
                 lane=row.lane,
                 state=DeliveryState.PENDING,
                 attempts=0,
-                due_at=now,
+                due_at=now + delay if delay else now,
                 expires_at=row.expires_at,
                 opened_at=now,
-                resend_of=row.id,
+                resend_of=row.resend_of or row.id,
             )
         )
 
