@@ -29,7 +29,7 @@ from db.sealing import KeyRing, new_master_key
 from db.tables.deliveries import Delivery, DeliveryState
 from db.upgrade import alembic_config
 from officers import roster
-from officers.accounts import officers_with
+from officers.accounts import is_administrator_invited, officers_with
 from officers.permissions import Role
 
 #: Below this much free space it is wrong, below the second it is worth a word.
@@ -182,7 +182,7 @@ async def _database(settings: Settings, now: datetime) -> AsyncIterator[Finding]
                 yield _wrong("The database is not at the newest schema: binhyen db upgrade (binhyen run does it, too).")
                 return
             yield _fine("The database answers and is at the newest schema.")
-            async for finding in _people(session, now):
+            async for finding in _people(session, settings, now):
                 yield finding
             async for finding in _deliveries(session, now):
                 yield finding
@@ -199,11 +199,15 @@ async def _is_at_head(session: AsyncSession) -> bool:
     return present == newest
 
 
-async def _people(session: AsyncSession, now: datetime) -> AsyncIterator[Finding]:
+async def _people(session: AsyncSession, settings: Settings, now: datetime) -> AsyncIterator[Finding]:
     administrators = await officers_with(session, {Role.ADMIN})
     if administrators:
         names = ", ".join(dict.fromkeys(officer.name for officer in administrators))
         yield _fine(f"Administrators: {names}.")
+    elif settings.admin_ids:
+        yield _note("The administrators in ADMIN_IDS are let in by the next start.")
+    elif await is_administrator_invited(session, now=now):
+        yield _note("The first administrator's invitation waits: start the bot, then open its link.")
     else:
         yield _wrong("There is no administrator: binhyen init makes an invitation, or set ADMIN_IDS.")
     on_duty = await roster.on_duty(session, at=now)

@@ -66,8 +66,11 @@ def make_engine(url: str) -> AsyncEngine:
         return create_async_engine(url, hide_parameters=True, pool_size=10, max_overflow=10, pool_pre_ping=True)
     database = make_url(url).database
     if database and database != ":memory:" and not database.startswith("file:"):
-        # Names and phone numbers are not sealed: a folder we make is closed to the machine's other accounts.
+        # Names and phone numbers are not sealed: what we make is closed to the machine's other accounts. SQLite gives
+        # the files it makes beside the database the same mode.
         Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not Path(database).exists():
+            Path(database).touch(mode=0o600)
     engine = create_async_engine(
         url, hide_parameters=True, connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000}
     )

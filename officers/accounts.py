@@ -125,6 +125,14 @@ async def first_invitation(session: AsyncSession, *, name: str, now: datetime) -
     return await _new_invitation(session, name=name, role=Role.ADMIN, invited_by=None, now=now)
 
 
+async def is_administrator_invited(session: AsyncSession, *, now: datetime) -> bool:
+    """Whether somebody holds an invitation as administrator that still works."""
+    waiting = select(Invitation.id).where(
+        Invitation.role == Role.ADMIN, Invitation.state == InvitationState.OPEN, Invitation.expires_at > now
+    )
+    return await session.scalar(waiting.limit(1)) is not None
+
+
 async def _new_invitation(
     session: AsyncSession, *, name: str, role: Role, invited_by: int | None, now: datetime
 ) -> str:
