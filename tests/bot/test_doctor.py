@@ -25,6 +25,7 @@ from db.engine import Sessions
 from db.sealing import new_master_key
 from db.tables.deliveries import Delivery, DeliveryState
 from deliveries.ledger import Lane, open_delivery
+from officers.accounts import first_invitation
 from officers.permissions import Role
 from tests.botapi import TOKEN, FakeBotApi
 from tests.factories import Factory
@@ -120,6 +121,19 @@ async def test_a_unit_without_administrator_is_wrong(unit: SimpleNamespace, caps
 
     assert code == 1
     assert "There is no administrator: binhyen init" in said
+
+
+async def test_an_invitation_that_waits_to_be_opened_is_not_wrong(
+    unit: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with unit.sessions.begin() as session:
+        await session.execute(text("DELETE FROM officer_chats"))
+        await first_invitation(session, name="Trung tá Lê An", now=NOW)
+
+    code, said = await examined(unit.settings, capsys)
+
+    assert code == 0
+    assert "invitation waits" in said
 
 
 @pytest.mark.parametrize("name", ["secret.key", "binhyen.db"])
