@@ -70,12 +70,17 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A message as somebody sees it now. `version` changes when it is edited; `files` are (kind, name, bytes)."""
+    """A message as somebody sees it now.
+
+    `version` changes when it is edited; `labels` are what can be pressed, of which `keys` stand on the keyboard below
+    and post their label; `files` are (kind, name, bytes).
+    """
 
     id: str
     version: int
     text: str
     labels: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     entities: tuple[dict[str, Any], ...] = ()
     files: tuple[tuple[str, str, bytes], ...] = ()
@@ -169,7 +174,8 @@ class TelegramLike:
                 str(message.id),
                 message.edits,
                 message.text,
-                tuple(message.labels),
+                (*message.labels, *_keys(message.content.keyboard)),
+                _keys(message.content.keyboard),
                 tuple(url for row in message.buttons for _, url in row if url.startswith("http")),
                 message.entities,
                 tuple(message.files),
@@ -194,7 +200,7 @@ class Web:
         self._browsers: dict[str, httpx.AsyncClient] = {}
         self._chats: dict[str, dict[int, dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
-        self._refusals: dict[str, list[Shown]] = {}
+        self._refusals: dict[str, list[tuple[int, Shown]]] = {}
         self._files: dict[tuple[str, str], bytes] = {}
 
     def line(self) -> Line:
@@ -262,13 +268,14 @@ class Web:
         if answer.status_code != 200:
             told = answer.json()["error"]
             refusals = self._refusals[address]
-            refusals.append(Shown(f"page-{len(refusals)}", 0, told))
+            after = max(self._chats[address], default=0)
+            refusals.append((after, Shown(f"page-{len(refusals)}", 0, told)))
 
     async def shows(self, address: str) -> list[Shown]:
         await self._read(address)
         chat = [self._chats[address][number] for number in sorted(self._chats[address])]
-        shown = [await self._shown(address, message) for message in chat if not message["deleted"]]
-        return [*shown, *self._refusals[address]]
+        shown = [(m["id"], await self._shown(address, m)) for m in chat if not m["deleted"]]
+        return [one for _, one in sorted([*shown, *self._refusals[address]], key=lambda pair: pair[0])]
 
     async def _read(self, address: str) -> None:
         """What the page reads: everything that is new or changed since."""
@@ -287,12 +294,11 @@ class Web:
             str(message["id"]),
             message["seq"] if message["edited"] else 0,
             message["text"],
-            tuple(button["label"] for button in buttons),
+            (*(button["label"] for button in buttons), *_keys(message["keyboard"])),
+            _keys(message["keyboard"]),
             tuple(button["url"] for button in buttons if "url" in button),
             tuple(message["entities"]),
-            tuple(
-                [(file["kind"], file["name"], await self._file(address, file["id"])) for file in message["files"]]
-            ),
+            tuple([(file["kind"], file["name"], await self._file(address, file["id"])) for file in message["files"]]),
             _place(message["location"]),
             message["from"] != "bot",
         )
@@ -353,6 +359,12 @@ class PlainText:
             labels = tuple(label for _, label in _NUMBERED.findall(menu))
             log.append(Shown(str(len(log)), 0, text, labels))
         return list(log)
+
+
+def _keys(keyboard: Sequence[Sequence[Any]] | None) -> tuple[str, ...]:
+    """The labels of a reply keyboard, without those that share a phone number or a place."""
+    keys = [{"label": key} if isinstance(key, str) else key for row in keyboard or () for key in row]
+    return tuple(key["label"] for key in keys if "asks" not in key)
 
 
 def _place(location: dict[str, Any] | None) -> tuple[float, float] | None:
@@ -496,9 +508,7 @@ class Person:
         await self._sends_file("document", content, name, caption)
 
     async def _sends_file(self, kind: MediaKind, content: bytes, name: str, caption: str) -> None:
-        await self.acts(
-            lambda: self.port.sends_file(self.world.house, self.chat.address, kind, content, name, caption)
-        )
+        await self.acts(lambda: self.port.sends_file(self.world.house, self.chat.address, kind, content, name, caption))
 
     async def sends_location(self, latitude: float = 10.7769, longitude: float = 106.7009) -> None:
         """Send a point on the map."""
@@ -510,6 +520,9 @@ class Person:
 
     async def presses_on(self, message: Shown, label: str) -> None:
         """Press a button of a certain message, as it was seen."""
+        if label in message.keys:
+            await self.sends(label)
+            return
         await self.acts(lambda: self.port.presses(self.world.house, self.chat.address, message, label))
 
     async def looks(self) -> None:
@@ -528,6 +541,7 @@ class Person:
     async def acts(self, act: Callable[[], Any]) -> None:
         """Do something; the house works until it is quiet, and everybody looks at their phone."""
         await self.looks()
+        self.world.clock.advance(milliseconds=20)
         await act()
         await self.world.settle()
         for person in self.world.people:
@@ -584,8 +598,10 @@ class Person:
         assert not self.news, f"{self.name} sees something\n{self.transcript()}"
 
     def transcript(self) -> str:
-        """The whole chat, for a person who wonders why a test failed."""
-        lines = [f"{'*' if (shown.id, shown.version) not in self._read else ' '} {shown}" for shown in self._shown]
+        """The newest of the chat, for a person who wonders why a test failed."""
+        lines = [
+            f"{'*' if (shown.id, shown.version) not in self._read else ' '} {shown}" for shown in self._shown[-16:]
+        ]
         return "\n".join([f"--- {self.name} on {self.port.name} (* is news) ---", *lines])
 
 
