@@ -111,15 +111,30 @@ async def make_group(
         Refusal: may not; no or too long a name; `group.exists`.
     """
     officer_id = require(actor, Permission.MANAGE_GROUPS)
-    name = short_text(name, limit=GROUP_NAME_LIMIT)
-    if await session.scalar(select(Group.id).where(Group.folded == fold(name))) is not None:
-        raise Refusal("group.exists", name=name)
+    name = await _free_name(session, name)
     group = Group(name=name, folded=fold(name), created_by=officer_id, created_at=now)
     session.add(group)
     await session.flush()
     for establishment_id in establishment_ids:
         await add_member(session, actor, group.id, establishment_id)
     return group
+
+
+async def rename_group(session: AsyncSession, actor: Actor, group_id: int, *, name: str) -> Group:
+    """Give a hand-picked group another name; raises Refusal as `make_group` does."""
+    require(actor, Permission.MANAGE_GROUPS)
+    name = await _free_name(session, name, beside=group_id)
+    group = await session.get_one(Group, group_id)
+    group.name, group.folded = name, fold(name)
+    return group
+
+
+async def _free_name(session: AsyncSession, typed: str, *, beside: int | None = None) -> str:
+    name = short_text(typed, limit=GROUP_NAME_LIMIT)
+    taken_by = await session.scalar(select(Group.id).where(Group.folded == fold(name)))
+    if taken_by not in (None, beside):
+        raise Refusal("group.exists", name=name)
+    return name
 
 
 async def add_member(session: AsyncSession, actor: Actor, group_id: int, establishment_id: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from telegram import Update
 
 from deliveries.wording import button, rows
-from establishments.groups import add_member, group_choices, make_group, members
+from establishments.groups import add_member, group_choices, make_group, members, rename_group
 from establishments.registration import find_places
 from handlers import conversation
 from handlers.buttons import on
@@ -45,7 +45,11 @@ async def _ask_name(turn: Turn, talk: Talk) -> Question:
 
 
 async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
-    group = await make_group(turn.session, turn.actor, name=answer.text, now=turn.now)
+    made = talk.answers.get("group")
+    if made is not None:  # came back from the next question
+        group = await rename_group(turn.session, turn.actor, made, name=answer.text)
+    else:
+        group = await make_group(turn.session, turn.actor, name=answer.text, now=turn.now)
     talk.answers |= {"group": group.id, "name": group.name, "found": []}
     return "members"
 

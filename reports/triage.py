@@ -24,7 +24,7 @@ from reports import forwarding
 from reports.intake import File, add_file, add_text
 from reports.sealing import code_fits, code_lookup, open_link, same_chat
 from texts.catalogue import Html
-from texts.markup import clean
+from texts.markup import clean, is_blank
 from texts.refusal import Refusal
 from texts.times import say_time
 
@@ -86,12 +86,14 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
     """Send a question to the reporter, who answers with a button or by code.
 
     Raises:
-        Refusal: may not; not open; the reporter ended contact (`report.no_contact`).
+        Refusal: may not; not open; the reporter ended contact (`report.no_contact`); nothing or too much is asked.
     """
     report = await _open_report(session, actor, report_id)
-    question = clean(question).strip()[:QUESTION_LIMIT]
-    if not question:
+    question = clean(question).strip()
+    if is_blank(question):
         raise Refusal("text.empty")
+    if len(question) > QUESTION_LIMIT:
+        raise Refusal("text.too_long", limit=QUESTION_LIMIT, length=len(question))
     told = await forwarding.tell_reporter(
         session,
         report,
