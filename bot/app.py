@@ -53,6 +53,8 @@ Clock = Callable[[], datetime]
 _MENU_SECONDS = 5
 #: How fresh the gauges of `/metrics` are, seconds.
 _MEASURE_SECONDS = 15
+#: How long a channel may take to say goodbye: nothing waits for it but the end.
+_FAREWELL_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,10 @@ class House:
         """Shut the applications down."""
         for application in self.applications.values():
             with contextlib.suppress(Exception):
-                if application.running:
-                    await application.stop()
-                await application.shutdown()
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    if application.running:
+                        await application.stop()
+                    await application.shutdown()
 
     async def settle(self) -> None:
         """Work until nothing is waiting and nothing is due."""
@@ -154,11 +157,11 @@ class House:
             yield
         finally:
             scheduler.shutdown(wait=False)
+            # All at once: each may take a few seconds to finish what is under way, and ten are all there is.
             self.inbox.stop()
-            await tasks[0]
             for dispatcher in self.dispatchers.values():
                 dispatcher.stop()
-            await asyncio.gather(*tasks[1:])
+            await asyncio.gather(*tasks)
 
     def _dispatcher(self, line: Line) -> Dispatcher:
         async def load(media_id: int) -> Media:
@@ -242,7 +245,8 @@ async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping:
         if receiving is not None:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
-        await server.stop()
+        closing = asyncio.create_task(server.stop(), name="closing")
+    await closing
     if telegram is not None:
         await telegram.close()
     await house.stop()

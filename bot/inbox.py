@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 16
 _BATCH = 200
 _IDLE = 5.0
+#: How long what has begun may take when the process is told to stop, seconds.
+_FINISH = 5.0
 
 
 class Inbox:
@@ -61,7 +63,7 @@ class Inbox:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _IDLE)
         if self._workers:
-            await asyncio.wait(self._workers, timeout=5)
+            await asyncio.wait(self._workers, timeout=_FINISH)
 
     async def drain(self) -> None:
         """Work until nothing is waiting (for tests, the demo and the bench)."""
@@ -74,7 +76,7 @@ class Inbox:
         while len(self._taken) >= _BATCH and self._workers:
             await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
         async with self._sessions.reading() as session:
-            waiting = await waiting_updates(session, besides=self._taken, limit=_BATCH)
+            waiting = await waiting_updates(session, self._applications, besides=self._taken, limit=_BATCH)
         for row_id, channel, raw in waiting:
             self._taken.add(row_id)
             self._queue(row_id, channel, raw)
@@ -107,9 +109,7 @@ class Inbox:
         del self._chats[chat]
 
     async def _act(self, channel: str, raw: dict[str, Any]) -> None:
-        application = self._applications.get(channel)
-        if application is None:
-            return  # its channel is off; it waits in the store
+        application = self._applications[channel]
         try:
             update = Update.de_json(raw, application.bot)
         except Exception as error:  # whatever a malformed update makes the library raise

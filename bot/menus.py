@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from telegram.error import TelegramError
+from telegram.error import BadRequest, Forbidden, TelegramError
 
 from channels.api import api_id, call
 from channels.port import Recipient
@@ -18,6 +19,9 @@ from officers.accounts import officers_with
 from officers.permissions import TABLE, Role
 
 log = structlog.get_logger(__name__)
+
+#: How long a menu that was refused for one chat waits, and how long all of a channel that takes none, seconds.
+_RETRY_CHAT, _RETRY_CHANNEL = 600.0, 60.0
 
 
 def menu_of(role: Role | None, language: str) -> list[dict[str, str]]:
@@ -38,12 +42,22 @@ def common_menus() -> list[dict[str, Any]]:
 
 
 class OfficerMenus:
-    """Keeps officers' menus as their roles are; a menu that could not be set is tried again at the next call."""
+    """Keeps officers' menus as their roles are; what could not be set is tried again a good while later: an officer
+    may not have opened the chat yet, or the platform may be down."""
 
-    def __init__(self, sessions: Sessions, applications: Mapping[str, App]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        applications: Mapping[str, App],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sessions = sessions
         self._applications = applications
+        self._monotonic = monotonic
         self._shown: dict[Recipient, Role] = {}
+        #: When a chat, or a channel as a whole, is tried again.
+        self._not_before: dict[Recipient | str, float] = {}
 
     async def refresh(self) -> None:
         """Give new officers their menu, and take it from those whose access was revoked."""
@@ -60,13 +74,20 @@ class OfficerMenus:
         application = self._applications.get(chat.channel)
         if application is None:
             return True
+        now = self._monotonic()
+        if any(self._not_before.get(one, now) > now for one in (chat, chat.channel)):
+            return False
         scope = {"type": "chat", "chat_id": api_id(chat.address)}
         try:
             if role is None:
                 await call(application.bot, "deleteMyCommands", {"scope": scope})
             else:
                 await call(application.bot, "setMyCommands", {"commands": menu_of(role, "vi"), "scope": scope})
+        except (BadRequest, Forbidden):
+            self._not_before[chat] = now + _RETRY_CHAT
+            return False
         except TelegramError as error:
             log.warning("menu_not_set", channel=chat.channel, error=type(error).__name__)
+            self._not_before[chat.channel] = now + _RETRY_CHANNEL
             return False
         return True

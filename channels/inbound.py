@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.engine import is_sqlite, keys_of
+from db.sealing import CannotOpen
 from db.tables.inbound import InboundUpdate
 
 _PURPOSE = "inbound"
@@ -52,21 +53,35 @@ async def store_updates(
 
 
 async def waiting_updates(
-    session: AsyncSession, *, besides: Collection[int], limit: int
+    session: AsyncSession, channels: Collection[str] | None = None, *, besides: Collection[int], limit: int
 ) -> list[tuple[int, str, dict[str, Any]]]:
-    """Updates not yet acted upon, oldest first: (row id, channel, raw update), those in `besides` left out."""
+    """Updates not yet acted upon, oldest first: (row id, channel, raw update), those in `besides` left out.
+
+    One that cannot be opened, because its key was taken off the ring, comes without content.
+
+    Args:
+        channels: Those whose updates are wanted; None: all.
+    """
+    query = select(InboundUpdate.id, InboundUpdate.channel, InboundUpdate.update_id, InboundUpdate.payload)
+    if channels is not None:
+        query = query.where(InboundUpdate.channel.in_(channels))
     rows = await session.execute(
-        select(InboundUpdate.id, InboundUpdate.channel, InboundUpdate.update_id, InboundUpdate.payload)
-        .where(InboundUpdate.handled_at.is_(None))
-        .order_by(InboundUpdate.id)
-        .limit(limit + len(besides))
+        query.where(InboundUpdate.handled_at.is_(None)).order_by(InboundUpdate.id).limit(limit + len(besides))
     )
-    keys = keys_of(session)
     return [
-        (row_id, channel, json.loads(keys.open(_PURPOSE, payload or b"", bound_to=f"{channel}:{update_id}")))
+        (row_id, channel, _opened(session, channel, update_id, payload))
         for row_id, channel, update_id, payload in rows
         if row_id not in besides
     ]
+
+
+def _opened(session: AsyncSession, channel: str, update_id: int, payload: bytes | None) -> dict[str, Any]:
+    try:
+        content = keys_of(session).open(_PURPOSE, payload or b"", bound_to=f"{channel}:{update_id}")
+    except CannotOpen:
+        return {"update_id": update_id}
+    raw: dict[str, Any] = json.loads(content)
+    return raw
 
 
 async def mark_handled(session: AsyncSession, channel: str, update_id: int, *, now: datetime) -> None:

@@ -44,7 +44,7 @@ _SHARES = ((16, Lane.ROUTINE), (4, Lane.REPORT))
 #: How many sends in a row may end without an answer before the channel rests.
 _MOST_LOST = 3
 #: How long sends under way may take to finish when the process is told to stop, seconds.
-_DRAIN = 6.0
+_DRAIN = 5.0
 
 
 class Dispatcher:
