@@ -31,6 +31,8 @@ from bot.settings import Settings
 from channels.web import WebChat, WebGateway
 from db.sealing import new_master_key
 from db.tables.broadcasts import Notice, NoticeState
+from db.tables.deliveries import Delivery, DeliveryState
+from db.tables.inbound import InboundUpdate
 from db.tables.reports import Report, ReportState
 from officers.policy import Policy
 from texts.times import say_when
@@ -45,6 +47,8 @@ _MAX_BODY = 1024
 _LONGEST_PUSH = timedelta(days=7)
 #: Most instants at which something falls due that one push stops at.
 _STOPS = 50
+#: How long a push waits for what is on its way.
+_CALM_SECONDS = 30
 #: Outside these hours a demo begins in the morning of its day: at night it would be all about not waking people.
 _DAY = (time_of_day(7, 30), time_of_day(19))
 
@@ -124,15 +128,35 @@ class Demo:
     async def push(self, until: datetime) -> None:
         """Let time pass until `until`, stopping at every instant at which something falls due."""
         async with self._alone:
+            await self._calm()
             for _ in range(_STOPS):
                 due = await self._next_due(until)
                 if due is None:
                     break
                 self._clock.push(due)
                 await self._house.jobs.second()
+                await self._calm()
             self._clock.push(until)
             await self._house.jobs.second()
             await self._house.jobs.minute()
+
+    async def _calm(self) -> None:
+        """Wait until nothing is on its way: what a jump of the clock overtakes would count as lost."""
+        ends = time.monotonic() + _CALM_SECONDS
+        while time.monotonic() < ends:
+            if not await self._is_busy():
+                return
+            await asyncio.sleep(0.05)
+
+    async def _is_busy(self) -> bool:
+        """Whether anything waits to be acted upon, is due, or is being sent."""
+        waiting = (Delivery.state == DeliveryState.PENDING) & (Delivery.due_at <= self._clock())
+        async with self._house.sessions.reading() as session:
+            inbound = await session.scalar(select(InboundUpdate.id).where(InboundUpdate.handled_at.is_(None)).limit(1))
+            outbound = await session.scalar(
+                select(Delivery.id).where(waiting | (Delivery.state == DeliveryState.SENDING)).limit(1)
+            )
+        return inbound is not None or outbound is not None
 
     async def _next_due(self, until: datetime) -> datetime | None:
         """The first instant from now to `until` at which a report goes on or a notice goes out."""

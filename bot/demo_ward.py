@@ -142,7 +142,7 @@ async def build_ward(session: AsyncSession, *, now: datetime, policy: Policy) ->
     await session.execute(insert(Contact), contacts)
     await _add_officers(session, now=now)
     await _add_group(session, places, joined_at)
-    chats = {contact["address"] for contact in contacts} | {address for _, _, address in _OFFICERS}
+    chats = {contact["address"] for contact in contacts} | {"demo-silent-area", "demo-silent-front"}
     await session.execute(insert(WebChat), list(_chats(chats, joined_at)))
     await _add_finished_notice(session, at=now - timedelta(days=9), policy=policy)
     await _add_planned_notice(session, now=now, policy=policy)
@@ -215,7 +215,15 @@ def _contacts(places: list[dict[str, Any]], joined_at: datetime) -> Iterator[dic
 
 def _chats(addresses: set[str], at: datetime) -> Iterator[Mapping[str, Any]]:
     for address in sorted(addresses):
-        yield {"address": address, "language": "vi", "opened_at": at}
+        # They have written once, long ago: chats that never were written in are forgotten.
+        yield {
+            "address": address,
+            "language": "vi",
+            "opened_at": at,
+            "last_message_id": 1,
+            "last_seq": 1,
+            "seen_seq": 1,
+        }
 
 
 async def _add_officers(session: AsyncSession, *, now: datetime) -> None:

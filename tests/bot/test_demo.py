@@ -40,7 +40,7 @@ def _folders_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 async def browsing(demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
     """A client that says what a browser on the demo's own page says."""
     headers = {"Origin": demo.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
-    async with httpx.AsyncClient(base_url=demo.address, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=demo.address, headers=headers, trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -51,7 +51,7 @@ async def count(demo: Demo, table: Any, *where: Any) -> int:
 
 async def says(client: httpx.AsyncClient, role: str, *words: str) -> str:
     """The newest message on a person's phone that has all the words, within a few seconds."""
-    for _ in range(100):
+    for _ in range(300):
         found = (await client.get(f"/demo/{role}/api/messages")).json()["messages"]
         for message in reversed(found):
             if all(word in message["text"] for word in words):
@@ -144,6 +144,13 @@ async def test_the_page_shows_a_phone_for_each_person_in_both_languages() -> Non
             assert persona.title in (await client.get(f"{persona.base}/")).text
         assert '<html lang="en"' in english.text
         assert "frame-ancestors 'self'" in front.headers["content-security-policy"]
+
+
+async def test_a_notice_arrives_at_everybody_who_is_connected_also_days_later() -> None:
+    async with running_demo(host="127.0.0.1", port=0, now=MORNING) as demo, browsing(demo) as client:
+        await client.post("/demo/clock", json={"minutes": 3 * 24 * 60})
+
+        await says(client, "commander", "Họp các cơ sở", "đã gửi tới 56/62", "chưa kết nối 4", "không tới được 2")
 
 
 async def test_an_invitation_opens_a_visitors_own_chat() -> None:
