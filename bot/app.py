@@ -24,13 +24,15 @@ from bot.jobs import Jobs
 from bot.lock import sole_process
 from bot.menus import OfficerMenus, common_menus
 from bot.metrics import Metrics
-from bot.settings import Settings, load_keys
+from bot.settings import BadSettings, Settings, load_keys
 from channels.api import call
 from channels.inbound import store_updates
 from channels.port import Capabilities, Limits, Media
 from channels.sender import Sender
 from channels.web import WebChat, WebGateway
 from db.engine import Sessions, make_engine
+from db.key_check import check_keys
+from db.sealing import CannotOpen
 from db.upgrade import upgrade
 from deliveries import ledger
 from deliveries.dispatch import Dispatcher, system_clock
@@ -202,11 +204,24 @@ def policy_of(settings: Settings) -> Policy:
 
 
 async def open_database(settings: Settings) -> tuple[AsyncEngine, Sessions]:
-    """The database at its newest schema."""
+    """The database at its newest schema, opened with the key ring it was sealed with.
+
+    Raises:
+        BadSettings: The key ring is another one.
+    """
     keys = load_keys(settings)
     engine = make_engine(settings.database_url)
-    await upgrade(engine)
-    return engine, Sessions(engine, keys)
+    sessions = Sessions(engine, keys)
+    try:
+        await upgrade(engine)
+        async with sessions.begin() as session:
+            await check_keys(session)
+    except CannotOpen:
+        await engine.dispose()
+        raise BadSettings(
+            ["SECRET_KEY does not open this database: it was sealed with another key; restore that one from a backup"]
+        ) from None
+    return engine, sessions
 
 
 async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyncio.Event | None = None) -> None:

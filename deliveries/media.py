@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import datetime
 from typing import cast
@@ -17,7 +16,7 @@ _PURPOSE = "media"
 
 
 async def keep_media(session: AsyncSession, media: Media, *, origin: str, now: datetime) -> MediaRow:
-    """Store a file, sealed; the row knows its SHA-256 from before sealing."""
+    """Store a file, sealed. What it hashes to is not kept beside it: that would tell which known file it is."""
     token = secrets.token_hex(16)
     row = MediaRow(
         origin=origin,
@@ -26,7 +25,6 @@ async def keep_media(session: AsyncSession, media: Media, *, origin: str, now: d
         name=media.name,
         mime=media.mime,
         size=len(media.content),
-        sha256=hashlib.sha256(media.content).hexdigest(),
         sealed=keys_of(session).seal(_PURPOSE, media.content, bound_to=token),
         created_at=now,
     )

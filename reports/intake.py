@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,7 +81,7 @@ async def add_file(session: AsyncSession, report: Report, file: File, *, caption
     value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT]}
     if file.original is not None:
         original = await keep_media(session, file.original, origin=origin, now=now)
-        value |= {"original": original.id, "sha256": original.sha256}
+        value |= {"original": original.id, "sha256": hashlib.sha256(file.original.content).hexdigest()}
     await _add_part(session, report, file.view.kind, value, media_id=view.id, now=now)
     return view.id
 

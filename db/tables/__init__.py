@@ -1,5 +1,15 @@
 """Every table, so that the metadata is whole wherever one of them is imported."""
 
-from db.tables import broadcasts, conversations, deliveries, establishments, inbound, officers, reports, web
+from db.tables import broadcasts, conversations, deliveries, establishments, inbound, officers, reports, sealing, web
 
-__all__ = ["broadcasts", "conversations", "deliveries", "establishments", "inbound", "officers", "reports", "web"]
+__all__ = [
+    "broadcasts",
+    "conversations",
+    "deliveries",
+    "establishments",
+    "inbound",
+    "officers",
+    "reports",
+    "sealing",
+    "web",
+]

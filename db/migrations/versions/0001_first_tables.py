@@ -97,7 +97,6 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("mime", sa.String(length=80), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_media")),
@@ -119,6 +118,12 @@ def upgrade() -> None:
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("revoked_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_officers")),
+    )
+    op.create_table(
+        "sealed_words",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sealed_words")),
     )
     op.create_table(
         "text_menus",
@@ -783,6 +788,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_text_menus_expires_at"))
 
     op.drop_table("text_menus")
+    op.drop_table("sealed_words")
     op.drop_table("officers")
     with op.batch_alter_table("media", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_media_origin"))
