@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.botapi import FakeBotApi
 
@@ -156,6 +157,11 @@ def settings_for(api: FakeBotApi, database_url: str, *, admins: str, webhook: bo
 def sqlite_url(folder: Path) -> str:
     """A database file of its own."""
     return f"sqlite+aiosqlite:///{folder / 'binhyen.db'}"
+
+
+def url_of(engine: AsyncEngine) -> str:
+    """The address of a database that is open here."""
+    return engine.url.render_as_string(hide_password=False)
 
 
 def free_port() -> int:

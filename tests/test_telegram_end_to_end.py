@@ -7,7 +7,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 import aiohttp
@@ -15,27 +14,18 @@ import pytest
 
 from deliveries.wording import plain
 from tests.botapi import FakeBotApi, Fault, Person
-from tests.processes import BotProcess, running, settings_for, sqlite_url
+from tests.processes import BotProcess, running, settings_for, sqlite_url, url_of
 from tests.worlds import phrase, picture
 
 ADMIN = 900
 SECRET_WORDS = "Có người lạ gõ cửa phòng 203 lúc nửa đêm"
 PHONE = "0912 345 678"
-_numbers = count(1)
 
 
 @pytest.fixture
 async def api():
     async with FakeBotApi(rate=None) as server:
         yield server
-
-
-@pytest.fixture
-async def postgresql_url(postgres):
-    name = f"process_{next(_numbers)}"
-    await postgres.run(f"CREATE DATABASE {name}")
-    yield postgres.url(name)
-    await postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -181,8 +171,8 @@ async def test_the_five_steps(api, tmp_path, webhook):
     assert_nothing_private(bot, api)
 
 
-async def test_the_five_steps_on_postgresql(api, tmp_path, postgresql_url):
-    async with running(tmp_path, settings_for(api, postgresql_url, admins=str(ADMIN))) as bot:
+async def test_the_five_steps_on_postgresql(api, tmp_path, postgresql_engine):
+    async with running(tmp_path, settings_for(api, url_of(postgresql_engine), admins=str(ADMIN))) as bot:
         await five_steps(api)
         assert await bot.terminates() == 0
 
