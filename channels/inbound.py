@@ -40,9 +40,9 @@ async def store_updates(
     new = 0
     for item in updates:
         update_id = int(item["update_id"])
-        payload = keys_of(session).seal(
-            _PURPOSE, json.dumps(item, ensure_ascii=False).encode(), bound_to=f"{channel}:{update_id}"
-        )
+        # Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark.
+        raw = json.dumps(item, ensure_ascii=False).encode(errors="replace")
+        payload = keys_of(session).seal(_PURPOSE, raw, bound_to=f"{channel}:{update_id}")
         stored = await session.execute(
             insert_ignoring(session, InboundUpdate).values(
                 channel=channel, update_id=update_id, payload=payload, received_at=now
