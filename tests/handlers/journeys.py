@@ -28,7 +28,9 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """A flow from its beginning to its end. `ends` is the key of what its traveller is told last; `stays`: and asked again.
+    """A flow from its beginning to its end.
+
+    `ends` is the key of what its traveller is told last; `stays`: and is then asked again.
 
     `renew` makes it possible to begin once more, where the end closes that door.
     """

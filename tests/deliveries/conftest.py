@@ -1,0 +1,96 @@
+"""A channel that only remembers, and a dispatcher that sends to it when it is told to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from channels.memory import MemoryGateway
+from channels.port import Limits, Outgoing, Recipient
+from channels.sender import Sender
+from db.engine import Sessions
+from db.tables.deliveries import Delivery, DeliveryState, Lane
+from deliveries.dispatch import Dispatcher
+from deliveries.ledger import open_delivery
+from deliveries.media import load_media
+from deliveries.pace import Pace
+from deliveries.wording import plain
+from tests.worlds import Clock
+
+
+@dataclass
+class Post:
+    """A ledger, a channel named `memory`, and hands that queue and send."""
+
+    sessions: Sessions
+    clock: Clock
+    gateway: MemoryGateway
+    dispatcher: Dispatcher
+    instant: list[float]
+    _keys: Any = field(default_factory=count)
+
+    async def queue(self, to: str, text: str = "Xin chào", *, lane: Lane = Lane.ROUTINE, **more: Any) -> str:
+        """Queue one message; its key."""
+        key = more.pop("key", None) or f"test/{next(self._keys)}"
+        outgoing = more.pop("outgoing", None) or Outgoing(text)
+        async with self.sessions.begin() as session:
+            await open_delivery(
+                session,
+                outgoing,
+                to=Recipient("memory", to),
+                key=key,
+                origin=more.pop("origin", "test"),
+                lane=lane,
+                now=self.clock(),
+                **more,
+            )
+        return key
+
+    async def send(self) -> None:
+        """Send whatever is due."""
+        await self.dispatcher.drain()
+
+    async def wait(self, seconds: float) -> None:
+        """Let both clocks go on, then send."""
+        self.clock.advance(seconds=seconds)
+        self.instant[0] += seconds
+        await self.send()
+
+    def said(self, to: str) -> list[str]:
+        """What a chat has been sent, oldest first."""
+        return [message.text for message in self.gateway.chats[to]]
+
+    @property
+    def order(self) -> list[str]:
+        """The texts of all chats in the order they were sent."""
+        return [params["text"] for method, params in self.gateway.calls if method == "sendMessage"]
+
+    async def rows(self) -> list[Delivery]:
+        """The ledger, oldest row first."""
+        async with self.sessions.reading() as session:
+            return list(await session.scalars(select(Delivery).order_by(Delivery.id)))
+
+    async def states(self) -> list[DeliveryState]:
+        """The states of the ledger's rows, oldest row first."""
+        return [row.state for row in await self.rows()]
+
+
+@pytest.fixture
+async def post(sessions, clock):
+    """A ledger with a channel to send by, on both databases."""
+    gateway = MemoryGateway(clock=clock)
+    instant = [1000.0]
+
+    async def load(media_id: int) -> Any:
+        async with sessions.reading() as session:
+            return await load_media(session, media_id)
+
+    async with gateway.bot() as bot:
+        sender = Sender(bot, gateway.capabilities, load, plain, monotonic=lambda: instant[0])
+        dispatcher = Dispatcher(sessions, "memory", sender, Pace(Limits()), clock, monotonic=lambda: instant[0])
+        gateway.calls.clear()
+        yield Post(sessions, clock, gateway, dispatcher, instant)

@@ -1,0 +1,128 @@
+"""Buttons are server rows: once, for whom they were shown, until their time has passed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from channels.gateway import ApiRefusal
+from channels.port import Button, Outgoing, Recipient
+from db.tables.deliveries import ButtonRow, DeliveryState, Lane
+from deliveries.buttons import LIFETIME, forget_buttons, press
+from texts.refusal import Refusal
+
+LAN = Recipient("memory", "lan")
+
+
+def asking(*, once: bool = True) -> Outgoing:
+    return Outgoing("Đồng ý?", buttons=((Button("Có", "yes", ("7",), once),),))
+
+
+async def shown(post, **how) -> str:
+    await post.queue("lan", outgoing=asking(**how))
+    await post.send()
+    return post.gateway.chats["lan"][-1].data("Có")
+
+
+async def presses(post, data, by=LAN, now=None):
+    async with post.sessions.begin() as session:
+        return await press(session, data, by=by, now=now or post.clock())
+
+
+async def refused(post, data, **more) -> str:
+    with pytest.raises(Refusal) as told:
+        await presses(post, data, **more)
+    return told.value.key
+
+
+async def test_a_press_says_what_is_to_happen(post):
+    pressed = await presses(post, await shown(post))
+    assert (pressed.verb, pressed.args) == ("yes", ("7",))
+
+
+async def test_a_press_counts_once(post):
+    data = await shown(post)
+    await presses(post, data)
+    assert await refused(post, data) == "button.used"
+
+
+async def test_two_presses_at_the_same_time_count_once(post):
+    data = await shown(post)
+    results = await asyncio.gather(presses(post, data), presses(post, data), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["Press", "Refusal"]
+
+
+async def test_a_button_that_only_looks_may_be_pressed_again(post):
+    data = await shown(post, once=False)
+    await presses(post, data)
+    assert (await presses(post, data)).verb == "yes"
+
+
+async def test_a_press_whose_transaction_fails_did_not_happen(post):
+    data = await shown(post)
+    with pytest.raises(LookupError):
+        async with post.sessions.begin() as session:
+            await press(session, data, by=LAN, now=post.clock())
+            raise LookupError
+    assert (await presses(post, data)).verb == "yes"
+
+
+async def test_somebody_elses_button_does_nothing(post):
+    data = await shown(post)
+    assert await refused(post, data, by=Recipient("memory", "minh")) == "button.unknown"
+    assert await refused(post, data, by=Recipient("telegram", "lan")) == "button.unknown"
+    assert (await presses(post, data)).verb == "yes"
+
+
+@pytest.mark.parametrize("forged", ["", "x", "x" * 64, "' OR 1=1 --", "yes", "\x00", "🙂" * 16])
+async def test_a_forged_button_does_nothing(post, forged):
+    await shown(post)
+    assert await refused(post, forged) == "button.unknown"
+
+
+async def test_a_button_answers_until_its_time_has_passed(post):
+    data = await shown(post)
+    assert await refused(post, data, now=post.clock() + LIFETIME) == "button.unknown"
+    assert (await presses(post, data, now=post.clock() + LIFETIME - timedelta(seconds=1))).verb == "yes"
+
+
+async def test_what_a_button_does_and_for_whom_cannot_be_read(post):
+    await shown(post)
+    async with post.sessions.reading() as session:
+        row = (await session.scalars(select(ButtonRow))).one()
+    assert b"yes" not in row.sealed
+    assert "lan" not in row.addressee
+
+
+async def test_old_buttons_are_forgotten_and_young_ones_kept(post):
+    await shown(post)
+    async with post.sessions.begin() as session:
+        await forget_buttons(session, now=post.clock() + LIFETIME - timedelta(seconds=1))
+        assert len(list(await session.scalars(select(ButtonRow)))) == 1
+        await forget_buttons(session, now=post.clock() + LIFETIME)
+        assert not list(await session.scalars(select(ButtonRow)))
+
+
+async def test_a_press_proves_the_receipt_of_an_unknown_delivery(post):
+    await post.queue("lan", outgoing=asking(), lane=Lane.ROUTINE)
+    post.gateway.fail_next("lan", OSError("cut"))
+    await post.send()
+    assert (await post.rows())[0].state is DeliveryState.UNKNOWN
+    async with post.sessions.reading() as session:
+        data = (await session.scalars(select(ButtonRow.id))).first()
+    await presses(post, data)
+    row = (await post.rows())[0]
+    assert (row.state, row.reason) == (DeliveryState.SENT, "proved_by_button")
+
+
+async def test_a_press_does_not_touch_a_delivery_that_was_refused(post):
+    post.gateway.fail_next("lan", ApiRefusal(403, "Forbidden: bot was blocked by the user"))
+    await post.queue("lan", outgoing=asking())
+    await post.send()
+    async with post.sessions.reading() as session:
+        data = (await session.scalars(select(ButtonRow.id))).one()
+    await presses(post, data)
+    assert await post.states() == [DeliveryState.UNDELIVERABLE]
