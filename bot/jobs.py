@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.opening import finish_done, open_due
 from broadcasts.progress import follow
 from channels.inbound import forget_updates
+from channels.languages import language_of
 from channels.web import purge
 from db.engine import Sessions
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
 from deliveries.conversations import expired_talks
-from deliveries.languages import language_of
 from deliveries.wording import message
 from handlers.reports import OFFER, REPORT
 from officers.policy import Policy

@@ -43,7 +43,8 @@ from channels.gateway import (
     visitor,
 )
 from channels.inbound import insert_ignoring, store_updates
-from channels.port import Capabilities, MediaKind
+from channels.languages import choose_language, chosen_language
+from channels.port import Capabilities, MediaKind, Recipient
 from db.engine import Sessions, keys_of
 from db.sealing import KeyRing
 from db.tables import web as rows
@@ -549,8 +550,7 @@ class WebChat:
 
     async def open(self, address: str, language: str = "vi", *, rename: bool = False) -> bool:
         """Make sure the chat exists; whether it is new. `rename` changes the language of one that does."""
-        async with self._sessions.reading() as session:
-            known = await session.scalar(select(rows.WebChat.language).where(rows.WebChat.address == address))
+        known = await self.language_of(address)
         if known == language or (known is not None and not rename):
             return False
         async with self._sessions.begin() as session:
@@ -558,6 +558,7 @@ class WebChat:
                 await session.execute(
                     update(rows.WebChat).where(rows.WebChat.address == address).values(language=language)
                 )
+                await choose_language(session, self._recipient(address), language)
                 return False
             await session.execute(
                 insert_ignoring(session, rows.WebChat).values(
@@ -572,12 +573,16 @@ class WebChat:
         return True
 
     async def language_of(self, address: str) -> str | None:
-        """The chat's language; None where there is no such chat."""
+        """The chat's language: the one chosen in it, else its page's; None where there is no such chat."""
         async with self._sessions.reading() as session:
-            language: str | None = await session.scalar(
-                select(rows.WebChat.language).where(rows.WebChat.address == address)
-            )
-            return language
+            chat = await session.scalar(select(rows.WebChat).where(rows.WebChat.address == address))
+            return await self._language(session, chat) if chat else None
+
+    async def _language(self, session: AsyncSession, chat: rows.WebChat) -> str:
+        return await chosen_language(session, self._recipient(chat.address)) or chat.language
+
+    def _recipient(self, address: str) -> Recipient:
+        return Recipient(self._gateway.name, address)
 
     async def post_text(self, address: str, text: str, nonce: str) -> Json:
         """The visitor writes.
@@ -703,13 +708,14 @@ class WebChat:
             if chat is None:
                 raise WebRefusal("no_chat")
             found, more = await _page(session, chat, after=after, before=before, limit=limit)
+            language = await self._language(session, chat)
             caught_up = not more or before is not None or not 0 < after <= chat.last_seq
             return {
                 "messages": [_page_message(session, message) for message in found],
                 "last_seq": chat.last_seq if caught_up else found[-1].seq,
                 "more": more,
-                "commands": await _commands(session, address, chat.language),
-                "language": chat.language,
+                "commands": await _commands(session, address, language),
+                "language": language,
                 "typing": self.hub.is_typing(address),
             }
 

@@ -12,11 +12,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
+from channels.languages import chat_hash
 from channels.port import Recipient
 from db.engine import keys_of
 from db.sealing import CannotOpen
 from db.tables.conversations import Conversation
-from deliveries.languages import chat_hash
 
 #: A conversation nobody goes on with ends after this long, with a word.
 LIFETIME = timedelta(hours=24)

@@ -10,12 +10,12 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels.languages import language_of
 from channels.port import Recipient
 from db.tables.deliveries import Lane
 from db.tables.establishments import Contact, ContactRole, Establishment, StateChange
 from db.tables.establishments import EstablishmentState as EstablishmentState
 from db.tables.establishments import Kind as Kind
-from deliveries.languages import language_of
 from deliveries.ledger import open_delivery
 from deliveries.wording import button, from_html, html, message, plain
 from establishments.areas import area_name
@@ -23,6 +23,7 @@ from officers.accounts import officers_who_may
 from officers.permissions import Actor, Permission, require
 from texts.folding import fold
 from texts.markup import clean, is_blank
+from texts.phones import say_phone
 from texts.refusal import Refusal
 
 #: The wording of the consent an owner gives; a changed wording gets a new version.
@@ -275,7 +276,7 @@ async def find_places(session: AsyncSession, actor: Actor, typed: str = "", *, l
     """Establishments whose name, address or code contain what was typed; without words, those not yet connected."""
     require(actor, Permission.SEE_PLACES)
     query = select(Establishment).order_by(Establishment.id).limit(limit)
-    folded = fold(typed)
+    folded = fold(clean(typed))
     if folded.startswith("cs-") and folded[3:].isdigit():
         query = query.where(Establishment.id == int(folded[3:]))
     elif folded:
@@ -292,7 +293,7 @@ async def application_text(session: AsyncSession, place: Establishment, language
         "code": place.code,
         "kind": plain(language, f"kind.{place.kind}"),
         "address": place.address,
-        "phone": place.phone or "–",
+        "phone": say_phone(place.phone) if place.phone else "–",
         "area": await area_name(session, place.area_id) or "–",
     }
 

@@ -15,8 +15,8 @@ from telegram.error import TelegramError
 from telegram.ext import Application, CallbackContext, ExtBot
 
 from channels.inbound import mark_handled
+from channels.languages import language_of
 from channels.port import Asks, Outgoing, Recipient
-from deliveries.languages import language_of
 from deliveries.ledger import Lane, open_delivery
 from deliveries.wording import Rows, from_html, html, plain
 from officers.accounts import actor_for

@@ -33,7 +33,7 @@ from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
 from handlers.links import link_lines
 from officers.permissions import Permission, require
-from texts.phones import parse_phone
+from texts.phones import parse_phone, say_phone
 from texts.refusal import Refusal
 
 _SKIP = "skip"
@@ -111,7 +111,7 @@ async def _ask_consent(turn: Turn, talk: Talk) -> Question:
             kind=turn.plain(f"kind.{answers['kind']}"),
             name=answers["name"],
             address=answers["address"],
-            phone=answers["phone"],
+            phone=say_phone(answers["phone"]),
             area=await area_name(turn.session, answers.get("area_id")) or "–",
         ),
         (Choice("yes", turn.plain("button.agree")), Choice("no", turn.plain("button.disagree"))),

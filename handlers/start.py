@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from telegram import Update
 
-from deliveries.languages import LANGUAGES, choose_language
+from channels.languages import LANGUAGES, choose_language
 from deliveries.wording import Rows, button, rows
 from establishments.registration import PLACE_PREFIX, leave, places_of
 from handlers import conversation, registration

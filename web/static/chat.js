@@ -272,6 +272,7 @@ function noticeArrival(message, known, row) {
     release(message.id);
   }
   if (known || message.from === "me" || message.deleted) return;
+  readSettingsAfterAct();
   if (!isWatched()) {
     if (!unread) markNew(row);
     unread += 1;
@@ -567,7 +568,7 @@ function plainNodes(text, from, linked) {
   for (const match of text.matchAll(/https?:\/\/[^\s<>"“”]+|(?<![\w/])\/[a-z][a-z0-9_]{1,31}(?![\w/])/g)) {
     const found = match[0].startsWith("/") ? match[0] : match[0].replace(/[.,;:!?)\]'’]+$/, "");
     const isCommand = found.startsWith("/");
-    if (isCommand && !(from === "bot" && commands.some(({ command }) => `/${command}` === found))) continue;
+    if (isCommand && !(from === "bot" && pressable.has(found))) continue;
     nodes.push(text.slice(at, match.index), ...(isCommand ? [commandLink(found)] : webLink(found, [found])));
     at = match.index + found.length;
   }
@@ -587,6 +588,7 @@ async function press(message, button) {
   pressNonces.set(act, nonce);
   const pressed = { data: button.data };
   pressing.set(message.id, pressed);
+  settingsMayChange = true;
   paintPresses(message.id);
   try {
     await patiently(() => post("press", { message_id: message.id, data: button.data, nonce }));
@@ -783,6 +785,7 @@ function takeBack(entry) {
 // ── Composer ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 let commands = [];
+const pressable = new Set(); // every command any menu has named here, in whichever language
 let tray = []; // what will go with the next message: {kind, file, name, label, preview} or {place}
 
 function sendText(text) {
@@ -1166,10 +1169,26 @@ async function loadOlder() {
 
 function takeSettings(answer) {
   commands = answer.commands ?? commands;
+  learnCommands();
   unit = answer.unit || unit;
   $("menu").hidden = !commands.length;
   if (answer.language && answer.language !== language) speak(answer.language);
   tellUnread();
+}
+
+/** Commands new to the menu become pressable in what has been said already. */
+function learnCommands() {
+  const known = pressable.size;
+  for (const { command } of commands) pressable.add(`/${command}`);
+  if (pressable.size === known) return;
+  for (const message of messages.values()) if (message.from === "bot" && message.text.includes("/")) place(message, message, true);
+}
+
+let settingsMayChange = false; // the reader has just done something, perhaps chosen another language
+function readSettingsAfterAct() {
+  if (!settingsMayChange) return;
+  settingsMayChange = false;
+  readMessages({ after: lastSeq, limit: 1 }).then(takeSettings).catch(() => {});
 }
 
 /** First words: a deep link starts by itself in an empty chat, and asks with a button in one that has a history. */

@@ -18,8 +18,13 @@ def chat_hash(session: AsyncSession, chat: Recipient) -> str:
 
 async def language_of(session: AsyncSession, chat: Recipient, *, otherwise: str = "vi") -> str:
     """The language a chat has chosen."""
+    return await chosen_language(session, chat) or otherwise
+
+
+async def chosen_language(session: AsyncSession, chat: Recipient) -> str | None:
+    """The language a chat has chosen; None for one that has not."""
     row = await session.get(ChatLanguage, chat_hash(session, chat))
-    return row.language if row else otherwise
+    return row.language if row else None
 
 
 async def choose_language(session: AsyncSession, chat: Recipient, language: str) -> None:
