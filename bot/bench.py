@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from bot.bench_claim import claim_cost
+from bot.bench_kill import kill
 from bot.bench_process import memory, start
 from bot.bench_sending import cpu, rate, throughput
 from bot.bench_tools import Bench, Result, Run, scratch
@@ -23,6 +24,7 @@ BENCHES: dict[str, Bench] = {
     "claim": claim_cost,
     "memory": memory,
     "start": start,
+    "kill": kill,
 }
 _VERDICTS: Mapping[bool | None, str] = {True: "ok", False: "below goal", None: ""}
 
