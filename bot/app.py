@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starlette.routing import BaseRoute
 from telegram.error import TelegramError
 from telegram.ext import Application, ContextTypes, ExtBot
@@ -27,9 +27,9 @@ from bot.metrics import Metrics
 from bot.settings import BadSettings, Settings, load_keys
 from channels.api import call
 from channels.inbound import store_updates
-from channels.port import Capabilities, Limits, Media
+from channels.port import Capabilities, Limits, Media, Recipient
 from channels.sender import Sender
-from channels.web import WebChat, WebGateway
+from channels.web import WebChat, WebGateway, erase_messages
 from db.engine import Sessions, make_engine
 from db.key_check import check_keys
 from db.sealing import CannotOpen
@@ -89,7 +89,15 @@ class House:
     menus: OfficerMenus = field(init=False)
 
     def __post_init__(self) -> None:
-        services = Services(self.sessions, self.clock, self.policy, wake=self.wake, rate=self.rate, doors=self.doors)
+        services = Services(
+            self.sessions,
+            self.clock,
+            self.policy,
+            wake=self.wake,
+            rate=self.rate,
+            doors=self.doors,
+            erase_transcript=erase_transcript,
+        )
         self.applications = {line.name: make_application(line, services) for line in self.lines}
         self.dispatchers = {line.name: self._dispatcher(line) for line in self.lines}
         self.inbox = Inbox(self.sessions, self.applications, self.clock)
@@ -172,6 +180,12 @@ class House:
 
         sender = Sender(line.bot, line.capabilities, load, plain)
         return Dispatcher(self.sessions, line.name, sender, Pace(line.limits), self.clock, count=self.metrics.count)
+
+
+async def erase_transcript(session: AsyncSession, chat: Recipient) -> None:
+    """Wipe what we keep of a chat's messages; other platforms keep their own."""
+    if chat.channel == WebGateway.name:
+        await erase_messages(session, chat.address)
 
 
 def make_application(line: Line, services: Services) -> App:

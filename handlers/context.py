@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,12 +38,17 @@ class Sessions(Protocol):
         """A snapshot to read from."""
 
 
+async def nothing_kept(_session: AsyncSession, _chat: Recipient) -> None:
+    """For channels that keep no messages with us."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What every handler needs, whatever the channel.
 
     Attributes:
         wake: Something was queued: let the senders look.
+        erase_transcript: Wipe what a channel of ours keeps of a chat's messages.
         doors: The addresses that open a chat with us; `?start=` and a payload make a deep link.
         rate: Messages a second a channel sends, to say when a broadcast ends; None is without limit.
     """
@@ -54,6 +59,7 @@ class Services:
     wake: Callable[[], None] = lambda: None
     rate: Callable[[], float | None] = lambda: None
     doors: Callable[[], Sequence[str]] = lambda: ()
+    erase_transcript: Callable[[AsyncSession, Recipient], Awaitable[None]] = nothing_kept
 
 
 class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):

@@ -140,15 +140,23 @@ async def receive(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 async def cancel(turn: Turn) -> bool:
     """Leave the present conversation with a word; returns whether there was one."""
-    talk = await present_talk(turn.session, turn.chat, now=turn.now)
+    talk = await call_off(turn)
     if talk is None:
         return False
     flow = _FLOWS.get(talk.flow)
-    await end_talk(turn.session, turn.chat)
-    if flow is not None and flow.on_cancel is not None:
-        await flow.on_cancel(turn, talk)
     await turn.say(flow.cancelled_key if flow else "talk.cancelled")
     return True
+
+
+async def call_off(turn: Turn) -> Talk | None:
+    """Leave the present conversation without a word, and throw away what it held; returns it."""
+    talk = await present_talk(turn.session, turn.chat, now=turn.now)
+    if talk is not None:
+        flow = _FLOWS.get(talk.flow)
+        await end_talk(turn.session, turn.chat)
+        if flow is not None and flow.on_cancel is not None:
+            await flow.on_cancel(turn, talk)
+    return talk
 
 
 async def ask_again(turn: Turn, talk: Talk, note: str = "") -> None:

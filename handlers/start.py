@@ -164,9 +164,11 @@ async def keep(turn: Turn) -> None:
 
 @on("privacy.delete")
 async def delete_mine(turn: Turn) -> None:
-    """Forget the chat: its places lose this contact, its reports the link to it."""
+    """Forget the chat: its places lose this contact, its reports the link to it, a draft is thrown away, and what
+    we keep of the conversation itself is wiped."""
     for place in await places_of(turn.session, turn.chat):
         await leave(turn.session, turn.chat, place.id, now=turn.now, forget=True)
-    await conversation.end_present(turn)
+    await conversation.call_off(turn)
     cut = await stop_contact(turn.session, turn.chat)
-    await turn.add_line(turn.html("privacy.deleted", links=cut))
+    await turn.services.erase_transcript(turn.session, turn.chat)
+    await turn.say("privacy.deleted", links=cut)
