@@ -80,7 +80,8 @@ class Dispatcher:
         self._under_way: set[asyncio.Task[None]] = set()
         #: Chats with a message under way, each with the deliveries that wait for it to end.
         self._busy: dict[str, set[int]] = {}
-        self._not_before: dict[str, datetime] = {}
+        #: Chats that must wait: until when, and the place in line of the next message put back.
+        self._not_before: dict[str, tuple[datetime, datetime]] = {}
         self._failures = 0
         self._rests_until = float("-inf")
         #: An answer never came: before anything else is put at risk, the platform is asked whether it answers.
@@ -177,16 +178,15 @@ class Dispatcher:
         chat = delivery.to.address
         instant = self._monotonic()
         ready = self._pace.chat_ready_at(chat, instant, reply=delivery.lane is Lane.REPLY)
-        held = self._not_before.get(chat)
-        if held is not None and held <= now:
-            del self._not_before[chat]
-            held = None
+        held, place = self._not_before.get(chat, (now, now))
+        if held <= now and place <= now:
+            self._not_before.pop(chat, None)
         if chat in self._busy:
             self._busy[chat].add(delivery.id)
             self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason="chat_busy", counts=False))
             return
-        if held is not None or ready > instant + AHEAD:
-            self._put_back(delivery, "chat_pace", max(now + timedelta(seconds=ready - instant), held or now))
+        if held > now or ready > instant + AHEAD:
+            self._put_back(delivery, max(now + timedelta(seconds=ready - instant), held), place)
             return
         leaves_at = self._pace.take(max(instant, ready))
         self._pace.note(chat, leaves_at)
@@ -199,10 +199,11 @@ class Dispatcher:
         """Deliveries whose chat has another one under way: they keep their place, and are claimed when it ends."""
         return set().union(*self._busy.values()) if self._busy else set()
 
-    def _put_back(self, delivery: Claimed, reason: str, due_at: datetime) -> None:
-        # One microsecond keeps the order of several messages that wait for the same chat.
-        self._not_before[delivery.to.address] = due_at + timedelta(microseconds=1)
-        self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=due_at, counts=False))
+    def _put_back(self, delivery: Claimed, ready_at: datetime, place: datetime) -> None:
+        """Let it wait for its chat. One microsecond each keeps the order of several that wait for the same one."""
+        due_at = max(ready_at, place)
+        self._not_before[delivery.to.address] = ready_at, due_at + timedelta(microseconds=1)
+        self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason="chat_pace", due_at=due_at, counts=False))
 
     async def _send(self, delivery: Claimed, leaves_at: float) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from channels.gateway import Content, Json
 from channels.memory import MemoryGateway
 from channels.port import Limits, Outgoing, Recipient
 from channels.sender import Sender
@@ -22,13 +24,25 @@ from deliveries.wording import plain
 from tests.worlds import Clock
 
 
+class WatchedGateway(MemoryGateway):
+    """Lets a test stand between the call and the message: `around` is given the delivery to await, or not."""
+
+    around: Callable[[Callable[[], Awaitable[list[Json]]]], Awaitable[list[Json]]] | None = None
+
+    async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
+        async def deliver() -> list[Json]:
+            return await super(WatchedGateway, self).append(address, contents)
+
+        return await (deliver() if self.around is None else self.around(deliver))
+
+
 @dataclass
 class Post:
     """A ledger, a channel named `memory`, and hands that queue and send."""
 
     sessions: Sessions
     clock: Clock
-    gateway: MemoryGateway
+    gateway: WatchedGateway
     dispatcher: Dispatcher
     instant: list[float]
     _keys: Any = field(default_factory=count)
@@ -82,7 +96,7 @@ class Post:
 @pytest.fixture
 async def post(sessions, clock):
     """A ledger with a channel to send by, on both databases."""
-    gateway = MemoryGateway(clock=clock)
+    gateway = WatchedGateway(clock=clock)
     instant = [1000.0]
 
     async def load(media_id: int) -> Any:

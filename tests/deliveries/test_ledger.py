@@ -245,9 +245,7 @@ async def test_a_cancelled_broadcast_is_not_sent_and_what_was_sent_stays_sent(po
 
 
 async def test_what_is_past_its_time_expires_unsent(post):
-    await post.queue(
-        "lan", expires_at=post.clock() + timedelta(minutes=1), due_at=post.clock() + timedelta(minutes=2)
-    )
+    await post.queue("lan", expires_at=post.clock() + timedelta(minutes=1), due_at=post.clock() + timedelta(minutes=2))
     post.clock.advance(minutes=3)
     async with post.sessions.begin() as session:
         await ledger.expire(session, now=post.clock())
