@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -268,6 +269,9 @@ async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping:
     receiving = None
     if telegram is not None:
         receiving = asyncio.create_task(_receive(telegram, house), name="telegram")
+    # What the start built lives as long as the process: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
     async with house.running():
         await stopping.wait()
         log.info("stopping")

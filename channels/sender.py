@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from telegram import Bot
@@ -273,7 +273,7 @@ class Sender:
         now = self._monotonic()
         self._written_to.pop(address, None)
         self._written_to[address] = now
-        for known, at in list(self._written_to.items())[:2]:
+        for known, at in list(islice(self._written_to.items(), 2)):
             if now - at > _CHAT_MEMORY:
                 del self._written_to[known]
 

@@ -42,7 +42,8 @@ _DRAWN_AS_NOTHING = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\ufe0e\ufe0f"
 
 def utf16_len(text: str) -> int:
     """How long the Bot API takes `text` to be."""
-    return len(text) + sum(letter > "\uffff" for letter in text)
+    # Encoding is done in C; a surrogate that stands alone counts as the one unit it is.
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def parse(html: str) -> Marked:
