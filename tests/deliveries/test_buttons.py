@@ -110,9 +110,10 @@ async def test_a_press_proves_the_receipt_of_an_unknown_delivery(post):
     await post.queue("lan", outgoing=asking(), lane=Lane.ROUTINE)
     post.gateway.fail_next("lan", OSError("cut"))
     await post.send()
-    assert (await post.rows())[0].state is DeliveryState.UNKNOWN
+    lost = (await post.rows())[0]
+    assert lost.state is DeliveryState.UNKNOWN
     async with post.sessions.reading() as session:
-        data = (await session.scalars(select(ButtonRow.id))).first()
+        data = (await session.scalars(select(ButtonRow.id).where(ButtonRow.delivery_id == lost.id))).one()
     await presses(post, data)
     row = (await post.rows())[0]
     assert (row.state, row.reason) == (DeliveryState.SENT, "proved_by_button")
