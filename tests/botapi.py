@@ -331,7 +331,12 @@ class FakeBotApi:
         if self.webhook["url"] and self._updates and not self._background:
             task = asyncio.get_running_loop().create_task(self._deliver())
             self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            task.add_done_callback(self._delivered)
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            self._start_delivering()  # one may have come while the connection was being closed
 
     async def _deliver(self) -> None:
         async with aiohttp.ClientSession() as session:
