@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -100,6 +101,8 @@ class Jobs:
         async def run() -> None:
             try:
                 await tick()
+            except asyncio.CancelledError:
+                return  # the scheduler is going down; its own log would call this an error
             except (SQLAlchemyError, OSError) as error:
                 log.error("tick_storage_failed", tick=tick.__name__, error=type(error).__name__)
             except Exception as error:

@@ -40,7 +40,8 @@ async def demo_process(chromium_path: str, tmp_path_factory: pytest.TempPathFact
     async with starting(tmp_path_factory.mktemp("demo"), {}, "demo", "--port", "0") as process:
         process.port = int((await process.says(r"http://127\.0\.0\.1:(\d+)/"))[1])
         yield process
-        await process.terminates()
+        assert await process.terminates() == 0
+        assert "error" not in process.output, process.output
 
 
 @pytest_asyncio.fixture(loop_scope="session")
