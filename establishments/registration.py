@@ -207,7 +207,7 @@ async def decide(
             to=Recipient(contact.channel, contact.address),
             key=f"place:{place.id}/{state}/{contact.id}/{now.isoformat()}",
             origin=f"place:{place.id}",
-            lane=Lane.ROUTINE,
+            lane=Lane.REPLY,
             now=now,
         )
     return place
@@ -316,7 +316,7 @@ async def _ask_officers(session: AsyncSession, place: Establishment, *, now: dat
             to=officer.chat,
             key=f"place:{place.id}/request/{officer.chat}",
             origin=f"place:{place.id}",
-            lane=Lane.ROUTINE,
+            lane=Lane.REPLY,
             now=now,
         )
 
