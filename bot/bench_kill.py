@@ -53,12 +53,14 @@ _KEY = bytes(range(KEY_BYTES))
 _ADMIN, _DUTY, _FRONT, _SILENT, _OWNERS, _CITIZENS = 100, 200, 300, 10_000, 20_000, 30_000
 #: Chats that get every notice from the first one on.
 _CONNECTED = 40
-#: How many of each are in the middle of something at any time.
-_AT_ONCE = 3
+#: Each of them writes one notice.
+_WRITERS = 80
+#: How many are in the middle of something at any time. Two notices are more than enough to send.
+_OWNERS_AT_ONCE, _WRITERS_AT_ONCE, _CITIZENS_AT_ONCE = 3, 2, 3
 #: Messages a second: slow enough that a notice is under way most of the time.
 _RATE = 40
 #: How long somebody waits for an answer after the last kill before they count as left alone, seconds.
-_PATIENCE = 45.0
+_PATIENCE = 60.0
 
 
 @dataclass
@@ -90,8 +92,8 @@ async def torment(database_url: str, *, kills: int, seed: int, folder: Path) -> 
     began = time.monotonic()
     chance = Random(seed)  # noqa: S311 - chance that can be repeated is what is wanted
     async with _opened(database_url) as sessions, Town(chance) as town, _nursery(folder, database_url, town) as nursery:
-        await _settle_in(sessions, writers=_AT_ONCE + kills)
-        story = _Story(town, chance, kills)
+        await _settle_in(sessions)
+        story = _Story(town, chance)
         killer = _Killer(nursery, town, sessions, chance, toll)
         people = asyncio.create_task(story.unfold())
         try:
@@ -116,7 +118,7 @@ async def torment(database_url: str, *, kills: int, seed: int, folder: Path) -> 
 class _Story:
     """Who does what. Every word is said once in a chat, so that whatever comes twice came twice for no reason."""
 
-    def __init__(self, town: Town, chance: Random, kills: int) -> None:
+    def __init__(self, town: Town, chance: Random) -> None:
         self.town = town
         self.chance = chance
         self.counts: Counter[str] = Counter()
@@ -125,7 +127,6 @@ class _Story:
         #: Everybody who handed a report in, by what they wrote; and every owner who enrolled, by the name of the place.
         self.handed_in: set[tuple[str, str]] = set()
         self.enrolled: dict[str, str] = {}
-        self._notices = _AT_ONCE + kills
         self._closing = False
         self._gives_up_at = float("inf")
         self._broken: list[str] = []
@@ -142,28 +143,29 @@ class _Story:
         for_ever += [self._watches(_ADMIN, "button.approve")]
         standing = [asyncio.create_task(one) for one in for_ever]
         try:
-            await asyncio.gather(*(self._one_after_another(one) for one in (self._enrols, self._writes, self._reports)))
+            await asyncio.gather(
+                self._one_after_another(self._enrols, _OWNERS_AT_ONCE),
+                self._one_after_another(self._writes, _WRITERS_AT_ONCE),
+                self._one_after_another(self._reports, _CITIZENS_AT_ONCE),
+            )
         finally:
             for task in standing:
                 task.cancel()
             await asyncio.gather(*standing, return_exceptions=True)
         return self._broken
 
-    async def _one_after_another(self, act: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-        numbers = iter(range(10**6))
+    async def _one_after_another(self, act: Callable[[int], Coroutine[Any, Any, None]], at_once: int) -> None:
+        numbers = iter(range(_WRITERS if act == self._writes else 10**6))
 
         async def go_on() -> None:
-            while not self._closing:
-                number = next(numbers)
-                if act == self._writes and number >= self._notices:
-                    return
+            while not self._closing and (number := next(numbers, None)) is not None:
                 await self._pause(0.5)
                 try:
                     await act(number)
                 except Stuck as error:
                     self._broken.append(f"left alone: {error}")
 
-        await asyncio.gather(*(go_on() for _ in range(_AT_ONCE)))
+        await asyncio.gather(*(go_on() for _ in range(at_once)))
 
     async def _enrols(self, number: int) -> None:
         name, owner = f"Nhà nghỉ số {number}", self._person(_OWNERS + number)
@@ -447,12 +449,12 @@ async def _alone(sessions: Sessions) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _settle_in(sessions: Sessions, *, writers: int) -> None:
+async def _settle_in(sessions: Sessions) -> None:
     """Officers on duty, officers who write, and places that are connected already."""
     now = datetime.now(UTC)
     async with sessions.begin() as session:
         staff = [(Role.DUTY, _DUTY), (Role.DUTY, _DUTY + 1)]
-        staff += [(Role.FRONT, _FRONT + number) for number in range(writers)]
+        staff += [(Role.FRONT, _FRONT + number) for number in range(_WRITERS)]
         for role, chat in staff:
             officer = Officer(name=f"Cán bộ {chat}", role=role, created_at=now)
             session.add(officer)
