@@ -43,6 +43,8 @@ _IDLE = 1.0
 _SHARES = ((16, Lane.ROUTINE), (4, Lane.REPORT))
 #: How many sends in a row may end without an answer before the channel rests.
 _MOST_LOST = 3
+#: How many slots a message may miss before it is sent all the same.
+_SLOTS_TRIED = 5
 #: How long sends under way may take to finish when the process is told to stop, seconds.
 _DRAIN = 5.0
 
@@ -207,9 +209,7 @@ class Dispatcher:
 
     async def _send(self, delivery: Claimed, leaves_at: float) -> None:
         try:
-            wait = leaves_at - self._monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            await self._sleep_to(leaves_at)
             outcome = await self._attempt(delivery)
         except asyncio.CancelledError:
             # An edit may be repeated.
@@ -222,6 +222,17 @@ class Dispatcher:
         self._outcomes.append(outcome)
         self._count(outcome)
         self._wake.set()
+
+    async def _sleep_to(self, slot: float) -> None:
+        """Wait for a message's slot. When the loop was busy and the slot is long past, wait for a new one: late
+        messages beside punctual ones are how a strict platform counts one too many."""
+        for _ in range(_SLOTS_TRIED):
+            now = self._monotonic()
+            if slot > now:
+                await asyncio.sleep(slot - now)
+            if not self._pace.is_past(slot, self._monotonic()):
+                return
+            slot = self._pace.take(self._monotonic())
 
     async def _attempt(self, delivery: Claimed) -> Outcome:
         try:

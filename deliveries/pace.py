@@ -18,6 +18,9 @@ from channels.port import Limits
 SHARE = 0.99
 #: How late a turn may be without losing its place, seconds. With SHARE, up to 10 ms would still keep the rate.
 LATENESS = 0.003
+#: How late a single message may leave, seconds: what SHARE and LATENESS leave of a strict second.
+SLACK = 0.006
+_STRICT_INTERVAL = 0.005
 #: How many answers may leave together for one chat.
 REPLY_BURST = 3
 _GROUP_WINDOW = 60.0
@@ -57,6 +60,13 @@ class Pace:
             return _UNLIMITED if self._held_until <= until else 0
         first = max(self._next, self._held_until, now - self._lateness)
         return max(0, int((until - first) / self._interval) + 1) if first <= until else 0
+
+    def is_past(self, slot: float, now: float) -> bool:
+        """Whether a message that was to leave at `slot` is too late to leave now beside the punctual ones.
+
+        Only slow rates are this strict: at high ones the share we leave unused is many messages, not a part of one.
+        """
+        return self._interval > _STRICT_INTERVAL and now - slot > SLACK
 
     def hold_all(self, until: float) -> None:
         """Nothing leaves before `until`."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.port import Limits
-from deliveries.pace import Pace
+from deliveries.pace import SLACK, Pace
 
 TELEGRAM = Limits(per_second=30, per_chat_second=1, per_group_minute=20)
 
@@ -162,3 +162,12 @@ def test_chats_that_are_ready_again_are_forgotten():
         pace.note(str(number), number / 30)
 
     assert len(pace._chats) <= 600
+
+
+def test_a_slot_long_past_is_lost_at_a_slow_rate_only():
+    slow, fast = Pace(Limits(per_second=30)), Pace(Limits(per_second=1000))
+
+    assert slow.is_past(10.0, 10.0 + 2 * SLACK)
+    assert not slow.is_past(10.0, 10.0 + SLACK / 2)
+    assert not fast.is_past(10.0, 10.0 + 2 * SLACK)
+    assert not Pace(Limits()).is_past(10.0, 11.0)
