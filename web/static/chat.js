@@ -430,8 +430,7 @@ function buttonRow(message, row) {
 function pressButton(message, button) {
   const node = make("button", { type: "button", className: "inline-button", onclick: () => press(message, button) }, make("span", { dir: "auto" }, button.label));
   node.dataset.data = button.data;
-  const pressed = pressing.get(message.id);
-  if (pressed) showPressed(node, pressed.data);
+  showPressed(node, pressing.get(message.id)?.data);
   return node;
 }
 
@@ -578,6 +577,7 @@ function plainNodes(text, from, linked) {
 // Presses
 
 const pressing = new Map(); // message id → {data}: one press at a time under each message
+const chosen = new Map(); // message id → data of the button pressed last: it keeps a tick, since a press leaves no bubble
 const pressNonces = new Map(); // "id data" → nonce of a press that has not been answered yet
 
 /** Press a button: the same act keeps its nonce through every retry, so it counts once. */
@@ -593,6 +593,7 @@ async function press(message, button) {
   try {
     await patiently(() => post("press", { message_id: message.id, data: button.data, nonce }));
     pressNonces.delete(act);
+    chosen.set(message.id, button.data);
     setTimeout(() => pressing.get(message.id) === pressed && release(message.id), 4000); // normally a toast or an edit comes first
   } catch (problem) {
     if (!problem.mayRetry) pressNonces.delete(act);
@@ -625,7 +626,8 @@ function paintPresses(id) {
 
 /** aria-disabled rather than disabled: the button keeps the keyboard's focus while it works. */
 function showPressed(node, pressedData) {
-  node.querySelector(".spinner")?.remove();
+  node.querySelector(".spinner, .icon")?.remove();
+  if (pressedData === undefined && chosen.get(Number(node.closest(".message")?.dataset.id)) === node.dataset.data) node.prepend(icon("check"));
   if (pressedData === undefined) {
     node.removeAttribute("aria-disabled");
     node.removeAttribute("aria-busy");
