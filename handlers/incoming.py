@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
+import filetype
 from telegram import Message
 from telegram.constants import ChatAction
 from telegram.error import TelegramError
@@ -21,6 +23,8 @@ MAX_FILE = 20 * 1024 * 1024
 #: How long fetching one file may take, seconds.
 _FETCH_TIMEOUT = 60
 _NAME_LIMIT = 100
+#: One picture at a time: opened, the largest we take fills several hundred megabytes.
+_PAINTER = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
 
 def has_file(message: Message) -> bool:
@@ -63,7 +67,8 @@ async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Medi
         raise Refusal("media.not_fetched") from error
     if len(content) > MAX_FILE:
         raise Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
-    if kind == "photo" or (mime or "").startswith("image/"):
+    # What the sender's app calls it is not to be relied on: a camera's picture says where it was taken.
+    if kind == "photo" or any((said or "").startswith("image/") for said in (mime, filetype.guess_mime(content))):
         return await _picture(content, kind)
     if keep_name and message.document is not None and message.document.file_name:
         given = " ".join(clean(message.document.file_name).replace("/", " ").split())[-_NAME_LIMIT:]
@@ -74,7 +79,7 @@ async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Medi
 
 async def _picture(content: bytes, kind: MediaKind) -> tuple[Media, Media | None]:
     try:
-        fresh = await asyncio.to_thread(clean_picture, content)
+        fresh = await asyncio.get_running_loop().run_in_executor(_PAINTER, clean_picture, content)
     except NotAPicture as error:
         raise Refusal("media.unreadable") from error
     return Media("photo", "anh.jpg", "image/jpeg", fresh), Media("document", "goc", "application/octet-stream", content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "HEIF", "MPO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _MOST_PIXELS = 60_000_000
 _LONGEST_SIDE = 2560
 
@@ -29,7 +29,11 @@ def clean_picture(content: bytes) -> bytes:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
                 if opened.width * opened.height > _MOST_PIXELS:
                     raise NotAPicture("too many pixels")
-                upright = ImageOps.exif_transpose(opened).convert("RGB")
+                # Made small before anything else: every copy of the largest we take is 240 MB.
+                opened.draft("RGB", (_LONGEST_SIDE, _LONGEST_SIDE))
+                small = opened if opened.mode == "RGB" else opened.convert("RGB")
+                small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+                upright = ImageOps.exif_transpose(small)
         except NotAPicture:
             raise
         except (
@@ -40,7 +44,6 @@ def clean_picture(content: bytes) -> bytes:
             Image.DecompressionBombWarning,
         ) as error:
             raise NotAPicture("not readable") from error
-    upright.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     fresh = Image.new("RGB", upright.size)
     fresh.paste(upright)
     out = io.BytesIO()
