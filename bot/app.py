@@ -54,6 +54,9 @@ log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 #: How soon a new officer sees the menu of the role, seconds.
 _MENU_SECONDS = 5
+#: How many sends a channel may have under way: enough for 1,000 a second with answers after 100 ms.
+_SLOTS = 128
+_OWN_SLOTS = 8
 #: How fresh the gauges of `/metrics` are, seconds.
 _MEASURE_SECONDS = 15
 #: How long a channel may take to say goodbye: nothing waits for it but the end.
@@ -180,7 +183,16 @@ class House:
                 return await load_media(session, media_id)
 
         sender = Sender(line.bot, line.capabilities, load, plain)
-        return Dispatcher(self.sessions, line.name, sender, Pace(line.limits), self.clock, count=self.metrics.count)
+        return Dispatcher(
+            self.sessions,
+            line.name,
+            sender,
+            Pace(line.limits),
+            self.clock,
+            # A channel of our own is a database away: more at once would only stand in line for it.
+            slots=_SLOTS if line.limits.per_second else _OWN_SLOTS,
+            count=self.metrics.count,
+        )
 
 
 async def erase_transcript(session: AsyncSession, chat: Recipient) -> None:
