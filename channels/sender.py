@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,8 @@ CallbackData = Mapping[tuple[int, int], str]
 ALBUM_LIMIT = 10
 #: Before a message whose first attempt may have arrived.
 RESENT = {"vi": "(gửi lại)\n", "en": "(sent again)\n"}
+#: How long the rest of a message may wait when the platform asks for it.
+_LONGEST_WAIT = timedelta(seconds=30)
 _NO_PREVIEW = {"is_disabled": True}
 _SHARE_KEYS = {"contact": "button.share_contact", "location": "button.share_location"}
 #: A refusal to a private chat we have not written to for this long cannot be about that chat, seconds.
@@ -100,7 +103,9 @@ class Sender:
         translate: Callable[[str, str], str],
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._sleep = sleep
         self._bot = bot
         self._capabilities = capabilities
         self._load_media = load_media
@@ -128,12 +133,15 @@ class Sender:
         """
         if resent:
             outgoing = _marked_resent(outgoing)
+        steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
+        if resent:
+            steps.sort(key=lambda step: step.method == "sendLocation")  # the mark comes before all that it is about
         try:
-            return await self._send(address, outgoing, callback_data, handles or {})
+            return await self._send(address, steps, outgoing.silent, handles or {})
         except Rejected as error:
             if error.reason != "bad_handle" or not handles:
                 raise
-            return await self._send(address, outgoing, callback_data, {})
+            return await self._send(address, steps, outgoing.silent, {})
 
     async def probe(self) -> None:
         """Return when the platform answers; raises SendError when it does not, or does not know us."""
@@ -183,23 +191,39 @@ class Sender:
             raise (TryLater("no_answer") if isinstance(meaning, Uncertain) else meaning) from error
         return Sent(_message_id(result) or message_id)
 
-    async def _send(
-        self, address: str, outgoing: Outgoing, callback_data: CallbackData, handles: Mapping[int, str]
-    ) -> Sent:
-        steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
+    async def _send(self, address: str, steps: Sequence[_Step], silent: bool, handles: Mapping[int, str]) -> Sent:
         if not steps:
             raise Rejected("empty")
         media = await self._media_of(steps, handles)
         progress = _Progress()
         try:
             for step in steps:
-                await self._take(step, address, outgoing.silent, media, handles, progress)
+                await self._take_in_turn(step, address, silent, media, handles, progress)
         except TelegramError as error:
             raise (Uncertain("partly") if progress.calls else self._meaning(error, address)) from error
         finally:
             if progress.calls:
                 self._remember(address)
         return Sent(progress.main_id, tuple(progress.handles))
+
+    async def _take_in_turn(
+        self,
+        step: _Step,
+        address: str,
+        silent: bool,
+        media: Mapping[int, Media],
+        handles: Mapping[int, str],
+        progress: _Progress,
+    ) -> None:
+        """Take a step; when it is not the first and must wait a little, wait: what was said already stays said."""
+        try:
+            await self._take(step, address, silent, media, handles, progress)
+        except RetryAfter as error:
+            delay = _delay_of(error)
+            if not progress.calls or delay > _LONGEST_WAIT:
+                raise
+            await self._sleep(delay.total_seconds())
+            await self._take(step, address, silent, media, handles, progress)
 
     async def _take(
         self,

@@ -222,6 +222,37 @@ async def test_when_a_later_part_fails_the_whole_is_in_doubt(api, sender):
         await sender.send("11", Outgoing("x" * 2000, attachments=attached(1)), callback_data={})
 
 
+async def test_when_a_later_part_must_wait_it_waits_and_nothing_is_said_twice(api, sender):
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    sender._sleep = sleep
+    body = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 7}}
+    api.faults.append(Fault("sendPhoto", "refuse", code=429, body=json.dumps(body)))
+
+    await sender.send("11", Outgoing("x" * 2000, attachments=attached(1)), callback_data={})
+
+    assert methods(api) == ["sendMessage", "sendPhoto"]
+    assert waited == [7.0]
+
+
+async def test_when_a_later_part_must_wait_long_the_whole_is_in_doubt(api, sender):
+    body = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 3000}}
+    api.faults.append(Fault("sendPhoto", "refuse", code=429, body=json.dumps(body)))
+
+    with pytest.raises(Uncertain, match="partly"):
+        await sender.send("11", Outgoing("x" * 2000, attachments=attached(1)), callback_data={})
+
+
+async def test_the_mark_of_what_is_sent_again_comes_before_its_place(api, sender):
+    await sender.send("11", Outgoing("ở đây", place=Place(16.05, 108.2)), callback_data={}, resent=True)
+
+    assert methods(api) == ["sendMessage", "sendLocation"]
+    assert api.sent[0].text == "(gửi lại)\nở đây"
+
+
 # --- changing what went out ------------------------------------------------------------------------------------
 
 
