@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -34,6 +35,10 @@ log = structlog.get_logger(__name__)
 _UPDATES_KEPT = timedelta(days=3)
 #: What the web chat shows of a conversation; as long as a report can be traced back to its chat.
 _CHATS_KEPT = timedelta(days=90)
+
+
+class _Do(Protocol):
+    async def __call__(self, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T | None: ...
 
 
 class Jobs:
@@ -67,35 +72,54 @@ class Jobs:
             )
 
     async def second(self) -> None:
-        """Open what is due, escalate what nobody took, follow what is running."""
+        """Open what is due, escalate what nobody took, follow what is running.
+
+        Raises:
+            ExceptionGroup: Some of it failed; all the rest was done.
+        """
         now = self._clock()
-        opened = await self._in_one(lambda session: open_due(session, now=now, policy=self._policy))
-        passed = await self._in_one(lambda session: escalate_due(session, now=now, policy=self._policy))
-        await self._in_one(lambda session: finish_done(session, now=now))
-        await self._in_one(lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy))
-        if opened:
-            log.info("broadcasts_opened", broadcasts=opened)
-        if passed:
-            log.warning("reports_escalated", reports=passed)
-        self._wake()
+        async with self._tick() as do:
+            opened = await do(lambda session: open_due(session, now=now, policy=self._policy))
+            passed = await do(lambda session: escalate_due(session, now=now, policy=self._policy))
+            await do(lambda session: finish_done(session, now=now))
+            await do(lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy))
+            if opened:
+                log.info("broadcasts_opened", broadcasts=opened)
+            if passed:
+                log.warning("reports_escalated", reports=passed)
 
     async def minute(self) -> None:
-        """List lost sends as unknown, end what has expired, forget what may be forgotten."""
+        """List lost sends as unknown, end what has expired, forget what may be forgotten; raises as `second` does."""
         now = self._clock()
-        lost = await self._in_one(lambda session: ledger.recover(session, now=now))
-        if lost:
-            log.warning("sends_unknown", deliveries=lost)
-        await self._in_one(lambda session: ledger.expire(session, now=now))
-        await self._in_one(lambda session: forget_buttons(session, now=now))
-        await self._in_one(lambda session: forget_links(session, now=now))
-        await self._in_one(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
-        await self._in_one(lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT))
-        await self._in_one(lambda session: end_expired_talks(session, now=now, policy=self._policy))
-        self._wake()
+        async with self._tick() as do:
+            lost = await do(lambda session: ledger.recover(session, now=now))
+            if lost:
+                log.warning("sends_unknown", deliveries=lost)
+            await do(lambda session: ledger.expire(session, now=now))
+            await do(lambda session: forget_buttons(session, now=now))
+            await do(lambda session: forget_links(session, now=now))
+            await do(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
+            await do(lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT))
+            await do(lambda session: end_expired_talks(session, now=now, policy=self._policy))
 
-    async def _in_one(self, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T:
-        async with self._sessions.begin() as session:
-            return await work(session)
+    @asynccontextmanager
+    async def _tick(self) -> AsyncIterator[_Do]:
+        """Each piece of work is a transaction of its own, and none keeps those after it from being done: a notice
+        that cannot be opened must not keep reports from being escalated."""
+        failed: list[Exception] = []
+
+        async def do(work: Callable[[AsyncSession], Awaitable[_T]]) -> _T | None:
+            try:
+                async with self._sessions.begin() as session:
+                    return await work(session)
+            except Exception as error:
+                failed.append(error)
+                return None
+
+        yield do
+        self._wake()
+        if failed:
+            raise ExceptionGroup("a part of the tick failed", failed)
 
     def _guarded(self, tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -103,10 +127,12 @@ class Jobs:
                 await tick()
             except asyncio.CancelledError:
                 return  # the scheduler is going down; its own log would call this an error
-            except (SQLAlchemyError, OSError) as error:
-                log.error("tick_storage_failed", tick=tick.__name__, error=type(error).__name__)
-            except Exception as error:
-                log.error("tick_failed", tick=tick.__name__, exc_info=error)
+            except ExceptionGroup as failed:
+                for error in failed.exceptions:
+                    if isinstance(error, SQLAlchemyError | OSError):
+                        log.error("tick_storage_failed", tick=tick.__name__, error=type(error).__name__)
+                    else:
+                        log.error("tick_failed", tick=tick.__name__, exc_info=error)
 
         return run
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Outgoing, Place, Recipient
 from db.engine import keys_of
+from db.sealing import CannotOpen
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
@@ -38,10 +39,12 @@ class ReportBody:
 
 
 async def read_report(session: AsyncSession, report: Report) -> ReportBody:
-    """Open a report's parts, in the order they came."""
-    if report.data_key is None:
+    """Open a report's parts, in the order they came; nothing where its key is erased, or off the ring: that one
+    report cannot be read must neither stop the tick nor whoever takes it."""
+    try:
+        box = ReportBox(keys_of(session), report.number, report.data_key or b"")
+    except CannotOpen:
         return ReportBody((), (), None)
-    box = ReportBox(keys_of(session), report.number, report.data_key)
     texts: list[str] = []
     attachments: list[Attachment] = []
     place = None
@@ -178,7 +181,10 @@ async def tell_reporter(
     link = await session.get(ReportLink, report.id)
     if link is None or link.dies_at <= now:
         return False
-    chat = open_link(keys_of(session), report.number, link.sealed)
+    try:
+        chat = open_link(keys_of(session), report.number, link.sealed)
+    except CannotOpen:
+        return False
     await open_delivery(
         session,
         from_html(html(report.language, key, **params), report.language, buttons=buttons),
