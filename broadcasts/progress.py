@@ -209,7 +209,7 @@ async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, mark
     if not shown:
         return False
     is_news_everywhere = notice.state is not NoticeState.RUNNING and broadcast.finished_at is not None
-    already_final = broadcast.progress_at > (broadcast.finished_at or now)
+    already_final = broadcast.finished_at is not None and broadcast.progress_at >= broadcast.finished_at
     return await open_delivery(
         session,
         replace(outgoing, brief=outgoing.text if is_news_everywhere and not already_final else ""),
