@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from telegram import Update
 
+from bot.errors import storage_failure
 from channels.inbound import AlreadyHandled, mark_handled, waiting_updates
 from db.engine import Sessions
 from handlers.context import App
@@ -117,6 +118,8 @@ class Inbox:
             await self._drop(channel, int(raw["update_id"]))
             return
         await application.process_update(update)
+        if failure := storage_failure(application, update):
+            raise failure
         # What no handler wanted (an edited message, a reaction) must not wait for ever.
         await self._drop(channel, update.update_id)
 
