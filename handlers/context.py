@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from html import escape
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from telegram import CallbackQuery, Update
+from telegram import CallbackQuery, Message, Update
 from telegram.error import TelegramError
 from telegram.ext import Application, CallbackContext, ExtBot
 
@@ -168,7 +169,20 @@ class Turn:
             whole = replace(said, buttons=buttons)
         await self.rewrite(replace(whole, brief=said.text))
 
-    async def _queue(self, outgoing: Outgoing, *, edits: str | None) -> None:
+    async def close_question(self) -> None:
+        """Write the pressed button's label under the question it answered, and take the buttons away: last of all,
+        so that nobody waits for it, and not at all where messages cannot be edited."""
+        query = self.update.callback_query
+        shown = query.message if query is not None else None
+        if query is None or not isinstance(shown, Message) or shown.reply_markup is None:
+            return
+        pressed = (key for row in shown.reply_markup.inline_keyboard for key in row if key.callback_data == query.data)
+        label = next((key.text for key in pressed), "")
+        with contextlib.suppress(ValueError):  # markup of the platform we do not know: leave the question as it is
+            closed = from_html(f"{shown.text_html or ''}\n\n<i>→ {escape(label, quote=False)}</i>", self.language)
+            await self._queue(replace(closed, brief=""), edits=str(shown.message_id), lane=Lane.REMINDER)
+
+    async def _queue(self, outgoing: Outgoing, *, edits: str | None, lane: Lane = Lane.REPLY) -> None:
         self._answers += 1
         await open_delivery(
             self.session,
@@ -176,7 +190,7 @@ class Turn:
             to=self.chat,
             key=f"answer:{self.chat.channel}:{self.update.update_id}:{self._answers}",
             origin="answer",
-            lane=Lane.REPLY,
+            lane=lane,
             edits=edits,
             passing=True,
             hide_address=True,

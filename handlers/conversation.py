@@ -124,7 +124,8 @@ async def press(turn: Turn, serial: str, step: str, value: str) -> None:
         raise Refusal("talk.stale")
     if value != CANCEL and talk.step != step:
         raise Refusal("talk.stale_step")
-    await _take(turn, talk, Answer(choice=value))
+    if await _take(turn, talk, Answer(choice=value)):
+        await turn.close_question()
 
 
 async def receive(turn: Turn, talk: Talk, answer: Answer) -> None:
@@ -164,16 +165,17 @@ async def ask_again(turn: Turn, talk: Talk, note: str = "") -> None:
     await _ask(turn, talk, note)
 
 
-async def _take(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _take(turn: Turn, talk: Talk, answer: Answer) -> bool:
+    """Take an answer and go on; returns whether the question is done with."""
     if answer.choice == CANCEL:
         await cancel(turn)
-        return
+        return True
     flow = _FLOWS[talk.flow]
     if answer.choice == BACK:
         if talk.back:
             talk.step = talk.back.pop()
         await _ask(turn, talk)
-        return
+        return True
     answered = dict(talk.answers)
     try:
         async with turn.session.begin_nested():
@@ -181,16 +183,17 @@ async def _take(turn: Turn, talk: Talk, answer: Answer) -> None:
     except Refusal as refusal:
         talk.answers = answered
         await _ask(turn, talk, turn.html(refusal.key, **refusal.params))
-        return
+        return True
     if next_step is None:
-        return
+        return True
     if next_step == "":
         await keep_talk(turn.session, talk, now=turn.now)
-        return
+        return False
     if next_step != talk.step:
         talk.back.append(talk.step)
     talk.step = next_step
     await _ask(turn, talk)
+    return True
 
 
 async def _ask(turn: Turn, talk: Talk, note: str = "") -> None:
