@@ -10,6 +10,7 @@ import structlog
 from telegram.error import BadRequest, Forbidden, TelegramError
 
 from channels.api import api_id, call
+from channels.languages import language_of
 from channels.port import Recipient
 from db.engine import Sessions
 from deliveries.wording import plain
@@ -55,22 +56,25 @@ class OfficerMenus:
         self._sessions = sessions
         self._applications = applications
         self._monotonic = monotonic
-        self._shown: dict[Recipient, Role] = {}
+        self._shown: dict[Recipient, tuple[Role, str]] = {}
         #: When a chat, or a channel as a whole, is tried again.
         self._not_before: dict[Recipient | str, float] = {}
 
     async def refresh(self) -> None:
         """Give new officers their menu, and take it from those whose access was revoked."""
         async with self._sessions.reading() as session:
-            now = {officer.chat: officer.role for officer in await officers_with(session, Role)}
-        for chat, role in now.items():
-            if self._shown.get(chat) is not role and await self._set(chat, role):
-                self._shown[chat] = role
+            now = {
+                officer.chat: (officer.role, await language_of(session, officer.chat))
+                for officer in await officers_with(session, Role)
+            }
+        for chat, wanted in now.items():
+            if self._shown.get(chat) != wanted and await self._set(chat, *wanted):
+                self._shown[chat] = wanted
         for chat in self._shown.keys() - now.keys():
             if await self._set(chat, None):
                 del self._shown[chat]
 
-    async def _set(self, chat: Recipient, role: Role | None) -> bool:
+    async def _set(self, chat: Recipient, role: Role | None, language: str = "vi") -> bool:
         application = self._applications.get(chat.channel)
         if application is None:
             return True
@@ -82,7 +86,7 @@ class OfficerMenus:
             if role is None:
                 await call(application.bot, "deleteMyCommands", {"scope": scope})
             else:
-                await call(application.bot, "setMyCommands", {"commands": menu_of(role, "vi"), "scope": scope})
+                await call(application.bot, "setMyCommands", {"commands": menu_of(role, language), "scope": scope})
         except (BadRequest, Forbidden):
             self._not_before[chat] = now + _RETRY_CHAT
             return False
