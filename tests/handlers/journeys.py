@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from officers.permissions import Role
-from tests.worlds import Person, World
+from tests.worlds import Person, World, phrase
 
 #: Stands for the number of the only report there is.
 NUMBER = "T-…"
@@ -107,7 +107,7 @@ async def _taker(world: World) -> Person:
 async def _reporter(world: World) -> Person:
     officer, lan = await _reported(world)
     await officer.presses("Hỏi thêm")
-    await officer.presses("Việc xảy ra ở đâu?")
+    await officer.presses(phrase("ask.where"))
     return lan
 
 
@@ -116,7 +116,7 @@ async def _asks_again(world: World) -> None:
     await officer.sends("/tin")
     await officer.presses(next(label for label in officer.last.labels if label.startswith("T-")))
     await officer.presses("Hỏi thêm")
-    await officer.presses("Việc xảy ra ở đâu?")
+    await officer.presses(phrase("ask.where"))
 
 
 async def _on_duty(world: World) -> Person:
@@ -149,7 +149,7 @@ JOURNEYS = (
         "reject",
         _decider,
         (("presses", "Từ chối"),),
-        (Stop("approval.ask_reason", "presses", "Không thuộc địa bàn", takes_words=True),),
+        (Stop("approval.ask_reason", "presses", phrase("reject.not_here"), takes_words=True),),
         "approval.rejected",
         "approval.still_open",
         renew=_applies,
@@ -187,14 +187,14 @@ JOURNEYS = (
         "ask",
         _taker,
         (("sends", "/tin"), ("presses", NUMBER), ("presses", "Hỏi thêm")),
-        (Stop("triage.ask_question", "presses", "Việc xảy ra ở đâu?", takes_words=True),),
+        (Stop("triage.ask_question", "presses", phrase("ask.where"), takes_words=True),),
         "triage.asked",
     ),
     Journey(
         "close",
         _taker,
         (("sends", "/tin"), ("presses", NUMBER), ("presses", "Kết thúc")),
-        (_asks("triage.ask_outcome", "Đã giải quyết"),),
+        (_asks("triage.ask_outcome", phrase("outcome.resolved")),),
         "triage.closed",
     ),
     Journey(
@@ -235,7 +235,7 @@ JOURNEYS = (
         "invite",
         _officer,
         (("sends", "/canbo"), ("presses", "Mời cán bộ")),
-        (_asks("officers.ask_name", "Nguyễn Văn An", words=True), _asks("officers.ask_role", "Trực ban")),
+        (_asks("officers.ask_name", "Nguyễn Văn An", words=True), _asks("officers.ask_role", phrase("role.duty"))),
         "officers.link",
     ),
     Journey(

@@ -127,7 +127,7 @@ async def test_approval_reaches_the_owner_and_names_the_officer(world_with_area)
     assert "Duyệt" not in officer.last.labels
     lan.sees(phrase("enrol.approved"), "Nhà nghỉ Hoa Sen")
     await lan.sends("/coso")
-    lan.sees("đang hoạt động")
+    lan.sees(phrase("place_state.active"))
 
 
 async def test_the_second_officer_comes_too_late(world_with_area):
@@ -152,7 +152,7 @@ async def test_a_rejection_needs_a_reason_and_the_owner_reads_it(world_with_area
     officer.sees(phrase("approval.rejected"))
     lan.sees("Địa chỉ <không> có thật & sai phường")
     await lan.sends("/coso")
-    lan.sees("không được duyệt")
+    lan.sees(phrase("place_state.rejected"))
 
 
 async def test_a_rejection_by_a_ready_reason(world_with_area):
@@ -160,8 +160,8 @@ async def test_a_rejection_by_a_ready_reason(world_with_area):
     officer = await world_with_area.officer("binh")
     await enrols(lan)
     await officer.presses("Từ chối")
-    await officer.presses("Không thuộc địa bàn")
-    lan.sees("Không thuộc địa bàn")
+    await officer.presses(phrase("reject.not_here"))
+    lan.sees(phrase("reject.not_here"))
 
 
 async def test_a_cancelled_rejection_leaves_the_application_open(world_with_area):
@@ -183,7 +183,7 @@ async def invited(world) -> str:
     officer = await world.officer("binh")
     await world.make.place("Khách sạn Sông Xanh", address="1 Trần Phú", state=EstablishmentState.INVITED)
     await officer.sends("/danhba")
-    officer.sees("Khách sạn Sông Xanh", "chưa kết nối")
+    officer.sees("Khách sạn Sông Xanh", phrase("place_state.invited"))
     await officer.presses(next(label for label in officer.last.labels if label.startswith("Mời")))
     link = re.search(r"\?start=(\S+)", officer.last.text)
     assert link
@@ -199,7 +199,7 @@ async def test_a_places_own_link_is_one_tap(world):
     await lan.presses("Đồng ý")
     lan.sees(phrase("enrol.joined"))
     await lan.sends("/coso")
-    lan.sees("đang hoạt động")
+    lan.sees(phrase("place_state.active"))
 
 
 async def test_a_places_link_works_once(world):
