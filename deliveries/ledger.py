@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import bindparam, case, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
 from channels.port import Outgoing, Recipient
 from db.base import Instant
 from db.engine import is_sqlite, keys_of
+from db.sealing import CannotOpen, KeyRing
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle
 from db.tables.deliveries import Lane as Lane
 from deliveries.buttons import keep_rows, new_row
@@ -31,6 +32,7 @@ COPIES = 5
 #: What the key of such a copy ends with, once for each.
 AGAIN = "/again"
 _CONTENT = "content"
+_GONE = Outgoing("")
 _ADDRESS = "delivery-address"
 
 
@@ -188,23 +190,21 @@ async def claim(
         return []
     rows = sorted(rows, key=lambda row: (row.lane, row.due_at, row.id))
     contents = await _contents(session, {row.content_id for row in rows})
+    addresses = {row.id: _address(session, row) for row in rows}
     erased = [row.id for row in rows if row.content_id not in contents]
-    if erased:
-        await session.execute(
-            update(Delivery)
-            .where(Delivery.id.in_(erased))
-            .values(state=DeliveryState.CANCELLED, reason="erased", settled_at=now)
-        )
-        rows = [row for row in rows if row.content_id in contents]
-    media = {attachment.media_id for said in contents.values() for attachment in said.attachments}
+    sealed = [row.id for row in rows if addresses[row.id] is None or contents.get(row.content_id, _GONE) is None]
+    await _end(session, erased, state=DeliveryState.CANCELLED, reason="erased", now=now)
+    # Their key was taken off the ring, or the row was damaged: nothing else must wait for it.
+    await _end(session, sealed, state=DeliveryState.FAILED, reason="unreadable", now=now)
+    rows = [row for row in rows if row.id not in {*erased, *sealed}]
+    media = {attachment.media_id for said in contents.values() if said for attachment in said.attachments}
     handles = await _handles(session, channel, media)
     claimed, buttons = [], []
     for row in rows:
-        address = row.address
-        if row.address_sealed:
-            address = keys_of(session).open_text(_ADDRESS, address, bound_to=row.key.partition(AGAIN)[0])
+        address, outgoing = addresses[row.id], contents[row.content_id]
+        if address is None or outgoing is None:
+            continue
         to = Recipient(row.channel, address)
-        outgoing = contents[row.content_id]
         data = {}
         for place, button in _pressable(outgoing):
             values = new_row(keys_of(session), button, shown_to=to, delivery_id=row.id, now=now)
@@ -235,6 +235,8 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
         return
     connection = await session.connection()
     table = Delivery.__table__
+    next_at = bindparam("next_at", type_=Instant())
+    moved = await _new_addresses(session, outcomes)
     await connection.execute(
         update(table)  # type: ignore[arg-type]
         .where(table.c.id == bindparam("which"), table.c.state == DeliveryState.SENDING)
@@ -242,7 +244,8 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
             state=bindparam("to_state"),
             message_id=bindparam("platform_id"),
             reason=bindparam("why"),
-            due_at=func.coalesce(bindparam("next_at", type_=Instant()), table.c.due_at),
+            # A broadcast may have been held meanwhile: then it is due no sooner.
+            due_at=case((table.c.due_at > next_at, table.c.due_at), else_=func.coalesce(next_at, table.c.due_at)),
             attempts=table.c.attempts - bindparam("uncounted"),
             address=func.coalesce(bindparam("new_address"), table.c.address),
             settled_at=bindparam("at"),
@@ -256,13 +259,21 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
                 "why": outcome.reason,
                 "next_at": outcome.due_at,
                 "uncounted": 0 if outcome.counts else 1,
-                "new_address": outcome.new_address,
+                "new_address": moved.get(outcome.delivery.id),
                 "at": None if outcome.state is DeliveryState.PENDING else now,
             }
             for outcome in outcomes
         ],
     )
     await _drop_passed(session, outcomes)
+    put_back = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.PENDING]
+    if put_back:
+        called_off = (Delivery.state == DeliveryState.PENDING) & (Delivery.expires_at <= now)
+        await session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(put_back), called_off)
+            .values(state=DeliveryState.CANCELLED, settled_at=now)
+        )
     for outcome in outcomes:
         for media_id, handle in outcome.handles:
             await session.execute(
@@ -314,12 +325,22 @@ async def expire(session: AsyncSession, *, now: datetime) -> None:
 
 async def hold(session: AsyncSession, broadcast_id: int, *, until: datetime) -> None:
     """Let what a broadcast still has to send wait; nothing of it is claimed before `until`."""
-    await _waiting_of(session, broadcast_id, due_at=until)
+    waiting = Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
+    await session.execute(update(Delivery).where(Delivery.broadcast_id == broadcast_id, waiting).values(due_at=until))
 
 
 async def cancel(session: AsyncSession, broadcast_id: int, *, now: datetime) -> None:
-    """Call off what a broadcast still has to send."""
-    await _waiting_of(session, broadcast_id, state=DeliveryState.CANCELLED, settled_at=now)
+    """Call off what a broadcast still has to send. What is under way may arrive; put back, it does not leave again."""
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.broadcast_id == broadcast_id, Delivery.state == DeliveryState.PENDING)
+        .values(state=DeliveryState.CANCELLED, settled_at=now)
+    )
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.broadcast_id == broadcast_id, Delivery.state == DeliveryState.SENDING)
+        .values(expires_at=now)
+    )
 
 
 async def erase_origin(session: AsyncSession, origin: str) -> None:
@@ -360,9 +381,9 @@ async def _send_again(session: AsyncSession, delivery_ids: Iterable[int], *, now
     )
     for row in rows:
         copies = row.key.count(AGAIN)
-        if copies >= COPIES:
+        if copies >= COPIES or (row.expires_at is not None and row.expires_at <= now):
             continue
-        delay = next_delay(copies) if copies else None
+        delay = (next_delay(copies) if copies else None) or timedelta()
         await session.execute(
             insert_ignoring(session, Delivery).values(
                 key=row.key + AGAIN,
@@ -376,7 +397,7 @@ async def _send_again(session: AsyncSession, delivery_ids: Iterable[int], *, now
                 lane=row.lane,
                 state=DeliveryState.PENDING,
                 attempts=0,
-                due_at=now + delay if delay else now,
+                due_at=max(now + delay, row.due_at),
                 expires_at=row.expires_at,
                 opened_at=now,
                 resend_of=row.resend_of or row.id,
@@ -391,21 +412,52 @@ async def _drop_passed(session: AsyncSession, outcomes: Sequence[Outcome]) -> No
         await session.execute(delete(Content).where(Content.id.in_([delivery.content_id for delivery in passed])))
 
 
-async def _waiting_of(session: AsyncSession, broadcast_id: int, **values: Any) -> None:
-    await session.execute(
-        update(Delivery)
-        .where(Delivery.broadcast_id == broadcast_id, Delivery.state == DeliveryState.PENDING)
-        .values(**values)
+async def _end(
+    session: AsyncSession, delivery_ids: Sequence[int], *, state: DeliveryState, reason: str, now: datetime
+) -> None:
+    if delivery_ids:
+        await session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(delivery_ids))
+            .values(state=state, reason=reason, settled_at=now, leased_until=None)
+        )
+
+
+def _address(session: AsyncSession, row: Any) -> str | None:
+    """Where a claimed row goes; None when that cannot be opened."""
+    if not row.address_sealed:
+        return str(row.address)
+    try:
+        return keys_of(session).open_text(_ADDRESS, row.address, bound_to=row.key.partition(AGAIN)[0])
+    except (CannotOpen, ValueError):
+        return None
+
+
+async def _new_addresses(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[int, str]:
+    """The addresses of chats that moved, by delivery: sealed where the old one was."""
+    moved = {outcome.delivery.id: outcome.new_address for outcome in outcomes if outcome.new_address is not None}
+    if not moved:
+        return {}
+    sealed = await session.execute(
+        select(Delivery.id, Delivery.key).where(Delivery.id.in_(moved), Delivery.address_sealed)
     )
+    for delivery_id, key in sealed:
+        bound_to = key.partition(AGAIN)[0]
+        moved[delivery_id] = keys_of(session).seal_text(_ADDRESS, moved[delivery_id], bound_to=bound_to)
+    return moved
 
 
-async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing]:
-    keys = keys_of(session)
+async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing | None]:
+    """What is to be said, by id; None for what cannot be opened. What was erased is missing."""
     rows = await session.execute(select(Content.id, Content.sealed).where(Content.id.in_(ids)))
-    return {
-        content_id: Outgoing.from_dict(json.loads(keys.open(_CONTENT, sealed, bound_to=content_id)))
-        for content_id, sealed in rows
-    }
+    return {content_id: _said(keys_of(session), content_id, sealed) for content_id, sealed in rows}
+
+
+def _said(keys: KeyRing, content_id: str, sealed: bytes) -> Outgoing | None:
+    try:
+        return Outgoing.from_dict(json.loads(keys.open(_CONTENT, sealed, bound_to=content_id)))
+    except (CannotOpen, ValueError, LookupError, TypeError):
+        return None
 
 
 async def _handles(session: AsyncSession, channel: str, media: set[int]) -> dict[int, str]:
