@@ -371,10 +371,12 @@ class _Killer:
 
     async def rest(self) -> None:
         """Wait until nothing waits to be sent, and ask the bot to end: it must do so in time and leave nothing open."""
-        ends_at = time.monotonic() + _PATIENCE
-        while await self._rows(DeliveryState.PENDING, DeliveryState.SENDING):
-            if time.monotonic() > ends_at:
-                self._toll.violations.append("the ledger does not come to rest")
+        left, since = -1, time.monotonic()
+        while waiting := len(await self._rows(DeliveryState.PENDING, DeliveryState.SENDING)):
+            if waiting != left:
+                left, since = waiting, time.monotonic()
+            if time.monotonic() - since > _PATIENCE:
+                self._toll.violations.append(f"{waiting} messages are never sent")
                 break
             await asyncio.sleep(0.2)
         began = time.monotonic()
