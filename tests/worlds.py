@@ -258,6 +258,10 @@ class Web:
         press = {"message_id": int(message.id), "data": data, "nonce": str(uuid4())}
         await self._post(house, address, "/api/press", json=press)
 
+    async def post(self, address: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        """Post what the page would never post."""
+        return await self._browsers[address].post(path, json=body)
+
     async def _post(self, house: House, address: str, path: str, **body: Any) -> None:
         browser = self._browsers[address]
         answer = await browser.post(path, **body)
@@ -527,7 +531,7 @@ class Person:
 
     async def looks(self) -> None:
         """Read everything there is; what comes later is news."""
-        await self._refresh()
+        await self.refresh()
         self._read = {(shown.id, shown.version) for shown in self._shown}
 
     async def shares_contact(self, phone: str, *, of: str | None = None) -> None:
@@ -545,9 +549,10 @@ class Person:
         await act()
         await self.world.settle()
         for person in self.world.people:
-            await person._refresh()
+            await person.refresh()
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Look at the phone without counting what is there as read."""
         self._shown = await self.port.shows(self.chat.address)
 
     # --- sights ---

@@ -113,7 +113,7 @@ async def test_a_conversation_left_lying_ends_after_a_day_with_a_word(world: Wor
     await world.tick(hours=23, minutes=59)
     person.sees_not(phrase("talk.expired"), phrase("report.expired"))
     await world.tick(minutes=2)
-    await person._refresh()
+    await person.refresh()
     person.sees(phrase("report.expired" if journey.flow == "report" else "talk.expired"))
     if world.has_buttons:
         await person.presses_on(question, "Huỷ")

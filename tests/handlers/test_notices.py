@@ -249,7 +249,7 @@ async def test_a_notice_due_too_long_ago_is_not_sent_and_its_author_is_told(worl
     await officer.presses("Gửi")
     await officer.looks()
     await world.tick(days=2)
-    await officer._refresh()
+    await officer.refresh()
     officer.sees("không được gửi")
     assert not lan.shown
 
@@ -294,7 +294,7 @@ async def test_confirming_twice_is_confirming_once(telegram_world):
     raw = [await telegram_world.port.gateway.presses(lan.chat.address, "Đã nhận") for _ in range(3)]
     await telegram_world.house.store("telegram", raw)
     await telegram_world.settle()
-    await lan._refresh()
+    await lan.refresh()
     lan.sees("Nhà nghỉ Hoa Mai đã nhận lúc 08:00")
     assert [shown.id for shown in lan.shown] == [notice.id]
     assert not telegram_world.incidents
@@ -338,7 +338,7 @@ async def test_one_live_message_is_edited_at_most_every_five_seconds(telegram_wo
 
     async def second() -> None:
         await telegram_world.tick(seconds=1)
-        await officer._refresh()
+        await officer.refresh()
 
     versions = []
     for person in people:
@@ -363,7 +363,7 @@ async def test_without_edits_only_the_first_and_the_final_count_are_said(mixed_w
     await lan.presses("Đã nhận")
     for _ in range(4):
         await mixed_world.tick(seconds=6)
-    await officer._refresh()
+    await officer.refresh()
     said = [shown.text for shown in officer.shown if "đã gửi tới" in shown.text]
     assert len(said) <= 2, said
 

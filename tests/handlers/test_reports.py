@@ -292,7 +292,7 @@ async def test_the_second_officer_comes_too_late_and_is_told_who_was_first(teleg
     await world.house.store("telegram", raw)
     await world.settle()
     for person in (lan, first, second):
-        await person._refresh()
+        await person.refresh()
     assert len(lan.news) == 1
     texts = ["\n".join(shown.text for shown in officer.news) for officer in (first, second)]
     assert sum("nên đồng chí không cần nhận nữa" in said for said in texts) == 1
@@ -312,7 +312,7 @@ async def test_it_goes_on_to_the_next_the_commander_and_all(world, lan, duty):
             await officer.looks()
         await world.tick(minutes=minutes)
         for officer in (duty, other, chief, admin):
-            await officer._refresh()
+            await officer.refresh()
         seen.append([officer.name for officer in (duty, other, chief, admin) if WORDS in str(officer.news)])
     assert seen[0] == ["em"]
     assert seen[1] == ["chi"]
@@ -325,7 +325,7 @@ async def test_an_urgent_report_goes_on_sooner(world, lan, duty):
     await world.tick(seconds=59)
     other.sees_nothing()
     await world.tick(seconds=2)
-    await other._refresh()
+    await other.refresh()
     other.sees(WORDS, "1 phút")
 
 
@@ -334,7 +334,7 @@ async def test_it_stops_going_on_once_it_is_taken(world, lan, duty):
     await reports(lan)
     await duty.presses("Nhận xử lý")
     await world.tick(hours=2)
-    await other._refresh()
+    await other.refresh()
     other.sees_nothing()
 
 
@@ -345,7 +345,7 @@ async def test_two_ticks_pass_it_on_once(world, lan, duty):
     await world.house.jobs.second()
     await world.house.jobs.second()
     await world.settle()
-    await other._refresh()
+    await other.refresh()
     assert len([shown for shown in other.shown if WORDS in shown.text]) == 1
 
 
@@ -357,7 +357,7 @@ async def test_a_report_left_lying_is_kept_marked_and_forwarded(world, lan, duty
     await lan.sends(WORDS)
     await world.tick(hours=24, minutes=1)
     for person in (lan, duty):
-        await person._refresh()
+        await person.refresh()
     lan.sees(phrase("report.expired"))
 
 
@@ -367,7 +367,7 @@ async def test_an_unfinished_report_reaches_whoever_is_on_duty_then(world, lan):
     world.clock.advance(hours=24, minutes=1)
     duty = await world.officer("dung", Role.DUTY, on_duty=True)
     await world.tick()
-    await duty._refresh()
+    await duty.refresh()
     duty.sees(WORDS, phrase("forward.incomplete"))
 
 
@@ -502,7 +502,7 @@ async def test_an_update_that_comes_twice_acts_once(telegram_world):
         await world.port.arrives(world.house, raw)
         await world.settle()
         await world.restart()
-    await lan._refresh()
+    await lan.refresh()
     assert len(lan.news) == 1
     lan.sees(phrase("report.ready", n=1))
 
