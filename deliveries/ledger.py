@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, case, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
@@ -330,17 +330,27 @@ async def hold(session: AsyncSession, broadcast_id: int, *, until: datetime) -> 
 
 
 async def cancel(session: AsyncSession, broadcast_id: int, *, now: datetime) -> None:
-    """Call off what a broadcast still has to send. What is under way may arrive; put back, it does not leave again."""
-    await session.execute(
-        update(Delivery)
-        .where(Delivery.broadcast_id == broadcast_id, Delivery.state == DeliveryState.PENDING)
-        .values(state=DeliveryState.CANCELLED, settled_at=now)
-    )
-    await session.execute(
-        update(Delivery)
-        .where(Delivery.broadcast_id == broadcast_id, Delivery.state == DeliveryState.SENDING)
-        .values(expires_at=now)
-    )
+    """Call off what a broadcast still has to send."""
+    await _call_off(session, Delivery.broadcast_id == broadcast_id, now=now)
+
+
+async def call_off(session: AsyncSession, origin: str, *, what: str, now: datetime) -> None:
+    """Call off what waits on behalf of `origin` and has `what` in its key."""
+    await _call_off(session, (Delivery.origin == origin) & Delivery.key.contains(what, autoescape=True), now=now)
+
+
+async def call_off_for(session: AsyncSession, chats: Iterable[Recipient], *, now: datetime) -> None:
+    """Call off what waits for chats that may not read it any more; notices still reach them."""
+    for chat in chats:
+        to_chat = (Delivery.channel == chat.channel) & (Delivery.address == chat.address)
+        await _call_off(session, to_chat & Delivery.broadcast_id.is_(None), now=now)
+
+
+async def forget_hidden(session: AsyncSession, origins: Collection[str]) -> None:
+    """Drop every row on behalf of `origins` whose address is sealed, with what it says, whatever became of it."""
+    hidden = Delivery.origin.in_(origins) & Delivery.address_sealed
+    await session.execute(delete(Content).where(Content.id.in_(select(Delivery.content_id).where(hidden))))
+    await session.execute(delete(Delivery).where(hidden).execution_options(synchronize_session=False))
 
 
 async def erase_origin(session: AsyncSession, origin: str) -> None:
@@ -410,6 +420,22 @@ async def _drop_passed(session: AsyncSession, outcomes: Sequence[Outcome]) -> No
     if passed:
         await session.execute(delete(Delivery).where(Delivery.id.in_([delivery.id for delivery in passed])))
         await session.execute(delete(Content).where(Content.id.in_([delivery.content_id for delivery in passed])))
+
+
+async def _call_off(session: AsyncSession, which: ColumnElement[bool], *, now: datetime) -> None:
+    """End what waits. What is under way may arrive; put back or lost, it does not leave again."""
+    await session.execute(
+        update(Delivery)
+        .where(text("state = 'pending'"), which)
+        .values(state=DeliveryState.CANCELLED, settled_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(
+        update(Delivery)
+        .where(text("state = 'sending'"), which)
+        .values(expires_at=now)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _end(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
+from deliveries.ledger import call_off_for
 from officers.permissions import TABLE, Actor, Permission, require
 from texts.refusal import Refusal
 
@@ -98,6 +99,7 @@ async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient],
         officer.revoked_at = None
     for chat, officer in known.items():
         if officer.from_settings and chat not in chats and officer.revoked_at is None:
+            await call_off_for(session, [chat], now=now)
             officer.revoked_at = now
 
 
@@ -220,6 +222,8 @@ async def revoke_officer(session: AsyncSession, actor: Actor, officer_id: int, *
         raise Refusal("officers.unknown")
     if officer.role is Role.ADMIN and actor.role is not Role.ADMIN:
         raise Refusal("officers.above_you")
+    # What waits for them is called off: it may be a report.
+    await call_off_for(session, await chats_of(session, officer_id), now=now)
     officer.revoked_at = now
     return officer
 

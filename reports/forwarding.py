@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from db.sealing import CannotOpen
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
-from deliveries.ledger import erase_origin, open_delivery
+from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
 from deliveries.wording import Rows, button, from_html, html
 from officers import roster
 from officers.accounts import OfficerAt, officers_who_may, officers_with
@@ -27,6 +27,8 @@ from texts.times import say_time
 
 #: Who is asked when nobody takes a report: the other duty officers, the commanders, everybody.
 LAST_STEP = 3
+#: In the ledger's key of every message that shows a report.
+_FORWARD = "/forward:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ async def rewrite_forwards(
     now: datetime,
     policy: Policy,
 ) -> set[Recipient]:
-    """Write what happened into every message that showed the report, and take its buttons away.
+    """Write what happened into every message that showed the report, and take its buttons away; those that wait
+    are not shown any more.
 
     The text is written anew with it, so chats of officers who may not read reports any more are left as they are.
 
@@ -106,10 +109,11 @@ async def rewrite_forwards(
     Returns:
         The chats that had it.
     """
+    await call_off(session, f"report:{report.id}", what=_FORWARD, now=now)
     shown = await session.scalars(
         select(Delivery).where(
             Delivery.origin == f"report:{report.id}",
-            Delivery.key.contains("/forward:"),
+            Delivery.key.contains(_FORWARD),
             Delivery.state == DeliveryState.SENT,
         )
     )
@@ -158,6 +162,8 @@ async def render(session: AsyncSession, report: Report, *, note: str, policy: Po
     markup += "\n\n" + (html("vi", "forward.body", text=words) if words else html("vi", "forward.no_words"))
     if body.attachments:
         markup += "\n" + html("vi", "forward.files", n=len(body.attachments))
+    if body.place is not None:
+        markup += "\n" + html("vi", "forward.place")
     if note:
         markup += "\n\n" + note
     return from_html(markup, "vi", attachments=body.attachments, place=body.place)
@@ -204,8 +210,14 @@ async def erase_content(session: AsyncSession, report: Report) -> None:
     origin = f"report:{report.id}"
     await session.execute(delete(ReportPart).where(ReportPart.report_id == report.id))
     await session.execute(delete(MediaRow).where(MediaRow.origin == origin))
-    await session.execute(delete(ReportLink).where(ReportLink.report_id == report.id))
+    await cut_links(session, [report.id])
     await erase_origin(session, origin)
+
+
+async def cut_links(session: AsyncSession, report_ids: Collection[int]) -> None:
+    """Forget which chats reports came from: the links, and what the ledger still holds for those chats."""
+    await session.execute(delete(ReportLink).where(ReportLink.report_id.in_(report_ids)))
+    await forget_hidden(session, [f"report:{report_id}" for report_id in report_ids])
 
 
 async def _next_in_line(session: AsyncSession, step: int, *, now: datetime) -> list[OfficerAt]:
@@ -243,7 +255,7 @@ async def _forward(
             session,
             outgoing,
             to=officer.chat,
-            key=f"report:{report.id}/forward:{report.escalation_step}/{officer.chat}",
+            key=f"report:{report.id}{_FORWARD}{report.escalation_step}/{officer.chat}",
             origin=f"report:{report.id}",
             lane=Lane.REPORT,
             now=now,

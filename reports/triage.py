@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Recipient
 from db.engine import keys_of
+from db.sealing import CannotOpen, KeyRing
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
 from db.tables.reports import Report, ReportLink
@@ -88,7 +89,7 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
     Raises:
         Refusal: may not; not open; the reporter ended contact (`report.no_contact`); nothing or too much is asked.
     """
-    report = await _open_report(session, actor, report_id)
+    report = await report_to_close(session, actor, report_id)
     question = clean(question).strip()
     if is_blank(question):
         raise Refusal("text.empty")
@@ -159,11 +160,18 @@ async def close_report(
     Raises:
         Refusal: may not, or it is not open.
     """
-    report = await _open_report(session, actor, report_id)
     if outcome not in OUTCOMES:
         raise Refusal("button.unknown")
-    report.state = outcome
-    report.closed_at = now
+    report = await report_to_close(session, actor, report_id)
+    won = await session.execute(
+        update(Report)
+        .where(Report.id == report_id, Report.state.in_(_OPEN))
+        .values(state=outcome, closed_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        raise Refusal("report.not_open", number=report.number)
+    await session.refresh(report)
     line = html(
         "vi",
         "forward.closed",
@@ -215,18 +223,18 @@ async def stop_contact(session: AsyncSession, chat: Recipient, *, report_id: int
         query = query.where(ReportLink.report_id == report_id)
     keys = keys_of(session)
     mine = [
-        link.report_id
-        for link, number in await session.execute(query)
-        if same_chat(open_link(keys, number, link.sealed), chat)
+        link.report_id for link, number in await session.execute(query) if _leads_to(keys, number, link.sealed, chat)
     ]
     if mine:
-        await session.execute(delete(ReportLink).where(ReportLink.report_id.in_(mine)))
+        await forwarding.cut_links(session, mine)
     return len(mine)
 
 
 async def forget_links(session: AsyncSession, *, now: datetime) -> None:
     """Cut the links whose date has come."""
-    await session.execute(delete(ReportLink).where(ReportLink.dies_at <= now))
+    dead = list(await session.scalars(select(ReportLink.report_id).where(ReportLink.dies_at <= now).limit(500)))
+    if dead:
+        await forwarding.cut_links(session, dead)
 
 
 async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10) -> list[Report]:
@@ -251,10 +259,27 @@ async def report_for_officer(session: AsyncSession, actor: Actor, report_id: int
     return report
 
 
-async def _open_report(session: AsyncSession, actor: Actor, report_id: int) -> Report:
+def _leads_to(keys: KeyRing, number: str, sealed: bytes, chat: Recipient) -> bool:
+    try:
+        return same_chat(open_link(keys, number, sealed), chat)
+    except CannotOpen:
+        return False
+
+
+async def report_to_close(session: AsyncSession, actor: Actor, report_id: int) -> Report:
+    """A report an officer has taken and not yet closed; raises Refusal (`report.not_open`)."""
     report = await report_for_officer(session, actor, report_id)
     if report.state not in _OPEN:
         raise Refusal("report.not_open", number=report.number)
+    return report
+
+
+async def report_to_ask(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime) -> Report:
+    """An open report whose reporter can still be asked; raises Refusal (`report.not_open`, `report.no_contact`)."""
+    report = await report_to_close(session, actor, report_id)
+    link = await session.get(ReportLink, report.id)
+    if link is None or link.dies_at <= now:
+        raise Refusal("report.no_contact", number=report.number)
     return report
 
 
