@@ -327,20 +327,29 @@ def main() -> None:
     from bot.cli import _run_with_settings
 
     child = 0
-    for line in sys.stdin:
-        word = line.strip()
-        if word == "start":
-            child = os.fork()
-            if child == 0:
-                sys.stdin.close()
-                _run_with_settings(run)
-                os._exit(0)
-            answer = child
-        else:
-            os.kill(child, signal.Signals[word])
-            answer = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
+    try:
+        for line in sys.stdin:
+            word = line.strip()
+            if word == "start":
+                child = answer = os.fork()
+                if child == 0:
+                    sys.stdin.close()
+                    _run_with_settings(run)
+                    os._exit(0)
+            else:
+                answer, child = _end(child, signal.Signals[word]), 0
+            sys.stdout.write(f"{answer}\n")
+            sys.stdout.flush()
+    finally:
+        # Also when whoever asked is gone.
+        if child:
+            _end(child, signal.SIGKILL)
+
+
+def _end(child: int, how: signal.Signals) -> int:
+    """Send a signal, wait for the end, and return the exit code."""
+    os.kill(child, how)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 class _Killer:
