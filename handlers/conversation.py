@@ -14,6 +14,7 @@ from deliveries.conversations import Talk as Talk
 from deliveries.conversations import end_talk, keep_talk, present_talk
 from deliveries.wording import from_html
 from handlers.context import Turn
+from officers.permissions import Permission
 from texts.folding import fold
 from texts.refusal import Refusal
 
@@ -70,7 +71,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A conversation. `on_cancel` is called when the person calls it off, `on_leave` when they begin something else."""
+    """A conversation. `on_cancel` is called when the person calls it off, `on_leave` when they begin something else;
+    `permission` is asked for at every step, for it may be taken away in between."""
 
     name: str
     first: str
@@ -79,6 +81,7 @@ class Flow:
     on_cancel: Callable[[Turn, Talk], Awaitable[None]] | None = None
     on_leave: Callable[[Turn, Talk], Awaitable[None]] | None = None
     cancelled_key: str = "talk.cancelled"
+    permission: Permission | None = None
 
 
 _FLOWS: dict[str, Flow] = {}
@@ -124,18 +127,16 @@ async def press(turn: Turn, serial: str, step: str, value: str) -> None:
         raise Refusal("talk.stale")
     if value != CANCEL and talk.step != step:
         raise Refusal("talk.stale_step")
-    if await _take(turn, talk, Answer(choice=value)):
+    if not await _may_go_on(turn, talk) or await _take(turn, talk, Answer(choice=value)):
         await turn.close_question()
 
 
 async def receive(turn: Turn, talk: Talk, answer: Answer) -> None:
     """Something was written or sent in the middle of a conversation."""
-    flow = _FLOWS.get(talk.flow)
-    if flow is None:
-        await end_talk(turn.session, turn.chat)
-        raise Refusal("talk.stale")
+    if not await _may_go_on(turn, talk):
+        return
     if answer.text and answer.media is None:
-        answer = await _as_choice(turn, flow, talk, answer)
+        answer = await _as_choice(turn, _FLOWS[talk.flow], talk, answer)
     await _take(turn, talk, answer)
 
 
@@ -163,6 +164,21 @@ async def call_off(turn: Turn) -> Talk | None:
 async def ask_again(turn: Turn, talk: Talk, note: str = "") -> None:
     """Put the present question once more, after a note (markup)."""
     await _ask(turn, talk, note)
+
+
+async def _may_go_on(turn: Turn, talk: Talk) -> bool:
+    """Whether a conversation can go on; one that a newer version does not know, or whose permission was taken away,
+    ends with a word instead."""
+    flow = _FLOWS.get(talk.flow)
+    if flow is None or talk.step not in flow.steps:
+        refusal = Refusal("talk.stale")
+    elif flow.permission is not None and not turn.actor.may(flow.permission):
+        refusal = Refusal("refused.role" if turn.actor.is_officer else "refused.officers")
+    else:
+        return True
+    await call_off(turn)
+    await turn.refuse(refusal)
+    return False
 
 
 async def _take(turn: Turn, talk: Talk, answer: Answer) -> bool:

@@ -115,4 +115,6 @@ async def _take_to_whom(turn: Turn, talk: Talk, answer: Answer) -> None:
         )
 
 
-HAND_OVER = conversation.add_flow(Flow("hand_over", "whom", {"whom": Step(_ask_to_whom, _take_to_whom)}))
+HAND_OVER = conversation.add_flow(
+    Flow("hand_over", "whom", {"whom": Step(_ask_to_whom, _take_to_whom)}, permission=Permission.STAND_DUTY)
+)

@@ -84,5 +84,6 @@ MAKE = conversation.add_flow(
         "name",
         {"name": Step(_ask_name, _take_name), "members": Step(_ask_members, _take_members)},
         cancelled_key="group.left",
+        permission=Permission.MANAGE_GROUPS,
     )
 )

@@ -224,6 +224,7 @@ COMPOSE = conversation.add_flow(
         },
         wants_media=True,
         cancelled_key="compose.cancelled",
+        permission=Permission.WRITE_NOTICES,
     )
 )
 

@@ -83,7 +83,12 @@ async def _take_role(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 
 INVITE = conversation.add_flow(
-    Flow("invite", "name", {"name": Step(_ask_name, _take_name), "role": Step(_ask_role, _take_role)})
+    Flow(
+        "invite",
+        "name",
+        {"name": Step(_ask_name, _take_name), "role": Step(_ask_role, _take_role)},
+        permission=Permission.MANAGE_OFFICERS,
+    )
 )
 
 
@@ -186,5 +191,10 @@ async def _take_sure(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 
 REVOKE = conversation.add_flow(
-    Flow("revoke", "whom", {"whom": Step(_ask_whom, _take_whom), "sure": Step(_ask_sure, _take_sure)})
+    Flow(
+        "revoke",
+        "whom",
+        {"whom": Step(_ask_whom, _take_whom), "sure": Step(_ask_sure, _take_sure)},
+        permission=Permission.MANAGE_OFFICERS,
+    )
 )

@@ -216,7 +216,13 @@ async def _take_reason(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 
 REJECT = conversation.add_flow(
-    Flow("reject", "reason", {"reason": Step(_ask_reason, _take_reason)}, cancelled_key="approval.still_open")
+    Flow(
+        "reject",
+        "reason",
+        {"reason": Step(_ask_reason, _take_reason)},
+        cancelled_key="approval.still_open",
+        permission=Permission.DECIDE_PLACES,
+    )
 )
 
 

@@ -55,7 +55,9 @@ async def _take_question(turn: Turn, talk: Talk, answer: Answer) -> None:
     await turn.say("triage.asked", number=report.number)
 
 
-ASK = conversation.add_flow(Flow("ask", "question", {"question": Step(_ask_question, _take_question)}))
+ASK = conversation.add_flow(
+    Flow("ask", "question", {"question": Step(_ask_question, _take_question)}, permission=Permission.HANDLE_REPORTS)
+)
 
 
 @on("report.close")
@@ -85,7 +87,9 @@ async def _take_outcome(turn: Turn, talk: Talk, answer: Answer) -> None:
     await turn.say("triage.closed", number=report.number, outcome=turn.plain(f"outcome.{report.state}"))
 
 
-CLOSE = conversation.add_flow(Flow("close", "outcome", {"outcome": Step(_ask_outcome, _take_outcome)}))
+CLOSE = conversation.add_flow(
+    Flow("close", "outcome", {"outcome": Step(_ask_outcome, _take_outcome)}, permission=Permission.HANDLE_REPORTS)
+)
 
 
 async def on_inbox(update: Update, context: Context) -> None:
