@@ -1,0 +1,76 @@
+"""Without the key, nothing in the database tells which web chat a report came from: neither times nor lengths."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import DateTime, inspect, select
+
+from db.base import Instant
+from db.sealing import padded, unpadded
+from db.tables import web
+from db.tables.deliveries import MediaRow
+from db.tables.officers import Role
+from db.tables.reports import ReportPart
+from tests.worlds import World, phrase
+
+
+async def _all(world: World, table: Any) -> list[Any]:
+    async with world.sessions.reading() as session:
+        return list(await session.scalars(select(table)))
+
+
+async def _reports_from_the_web(world: World) -> None:
+    await world.officer("lan", Role.DUTY, on="text", on_duty=True)
+    for name, size in (("hoa", 5000), ("nam", 5040)):
+        person = await world.person(name, on="web")
+        world.clock.advance(minutes=7)
+        await person.sends("/baotin")
+        await person.sends("Có người lạ. " + "Ồn! " * (size - 5000))
+        await person.sends_document(b"%PDF-1.4 " + b"x" * size)
+        await person.presses("Gửi")
+
+
+async def test_times_of_web_chats_are_no_finer_than_a_day(mixed_world: World):
+    await _reports_from_the_web(mixed_world)
+
+    for table in (web.WebChat, web.WebMessage, web.WebPost, web.WebFile):
+        columns = [c.key for c in inspect(table).columns if isinstance(c.type, DateTime | Instant)]
+        found = await _all(mixed_world, table)
+        assert columns and found
+        for at in (getattr(row, column) for row in found for column in columns):
+            assert isinstance(at, datetime)
+            assert (at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0)
+
+
+async def test_lengths_of_what_is_sealed_do_not_tell_files_and_words_apart(mixed_world: World):
+    await _reports_from_the_web(mixed_world)
+
+    async with mixed_world.sessions.reading() as session:
+        sealed = list(await session.scalars(select(web.WebFile.content).where(web.WebFile.from_bot.is_(False))))
+    words = [part for part in await _all(mixed_world, ReportPart) if part.kind == "text"]
+    said = [row for row in await _all(mixed_world, web.WebMessage) if not row.from_bot]
+
+    assert len(sealed) == 2 and len({len(content) for content in sealed}) == 1
+    assert len({len(row.sealed) for row in await _all(mixed_world, MediaRow)}) == 1
+    assert len(words) == 2 and len({len(part.sealed) for part in words}) == 1
+    assert len({len(row.body) for row in said}) <= 2
+
+
+async def test_people_still_see_the_minute(mixed_world: World):
+    await _reports_from_the_web(mixed_world)
+    hoa = mixed_world.people[1]
+
+    found = await hoa.port.chat.messages_after(hoa.chat.address)
+
+    assert datetime.fromisoformat(found["messages"][-1]["at"]).minute == 7
+    assert phrase("report.receipt") in found["messages"][-1]["text"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 5000, 2**20, 2**20 + 1])
+def test_padding_costs_an_eighth_at_most_and_comes_off(size: int):
+    plain = b"\x80" * size
+    assert unpadded(padded(plain)) == plain
+    assert len(padded(plain)) <= size + max(256, size / 8) + 1

@@ -1,0 +1,225 @@
+"""Walks over everything: what no single test would notice when it is forgotten."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.settings import Settings
+from handlers.buttons import verbs
+from handlers.routes import COMMANDS
+from officers.permissions import Permission
+from texts.catalogue import Catalogue
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = (
+    "bot",
+    "handlers",
+    "web",
+    "broadcasts",
+    "reports",
+    "establishments",
+    "officers",
+    "deliveries",
+    "channels",
+    "texts",
+    "db",
+)
+#: Where the environment may be read or set, with the reason.
+ENVIRONMENT = {
+    "bot/settings.py": "the only reader of the environment",
+    "channels/api.py": "sets python-telegram-bot's own switch before it is imported",
+}
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
+
+
+SOURCES = dict(sources())
+
+
+def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name in names:
+                yield node
+
+
+def literal(call: ast.Call, position: int) -> str | None:
+    if len(call.args) > position and isinstance(call.args[position], ast.Constant):
+        value = call.args[position].value  # type: ignore[attr-defined]
+        return value if isinstance(value, str) else None
+    return None
+
+
+def imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+# --- commands, permissions, buttons ---
+
+
+def test_every_officers_command_names_a_permission():
+    officers = {"soan", "thongbao", "nhom", "danhba", "tin", "truc", "canbo"}
+    assert {command.name for command in COMMANDS if command.permission is not None} == officers
+
+
+def test_every_permission_is_asked_for_somewhere():
+    asked = {
+        node.attr
+        for path, tree in SOURCES.items()
+        if path != "officers/permissions.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Permission"
+    }
+    assert asked == {permission.name for permission in Permission}
+
+
+def test_no_two_commands_share_a_name():
+    names = [name for command in COMMANDS for name in {command.name, command.alias}]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z]{1,32}", name) for name in names)
+
+
+def shown_verbs() -> set[str]:
+    """Every verb a button is made with, anywhere."""
+    found = set()
+    for tree in SOURCES.values():
+        for call in calls(tree, "button"):
+            found.add(literal(call, 2))
+        for call in calls(tree, "Button"):
+            found.add(literal(call, 1))
+    return {verb for verb in found if verb}
+
+
+def test_every_verb_that_buttons_use_has_a_handler():
+    assert shown_verbs() >= {"report.take", "notice.received", "place.approve"}
+    assert shown_verbs() <= verbs()
+
+
+def test_every_handler_of_a_verb_has_a_button():
+    from handlers.conversation import VERB
+
+    source = "\n".join((ROOT / path).read_text("utf-8") for path in SOURCES if path.startswith("handlers/"))
+    made_from_tables = {verb for verb in verbs() if source.count(f'"{verb}"') > 1}
+    assert verbs() - {VERB} <= shown_verbs() | made_from_tables
+
+
+# --- texts ---
+
+
+def test_every_command_is_described_in_both_languages():
+    catalogue = Catalogue.load()
+    for command in COMMANDS:
+        for language in catalogue.languages:
+            assert 3 <= len(catalogue.text(language, f"command.{command.name}")) <= 256
+
+
+def test_every_text_that_is_named_exists():
+    catalogue = Catalogue.load()
+    missing = []
+    for path, tree in SOURCES.items():
+        for call in calls(tree, "say", "plain", "html", "message", "Refusal"):
+            key = literal(call, 1 if _is_wording(call) else 0)
+            if key and re.fullmatch(r"[a-z_]+\.[a-z_]+", key) and not catalogue.has(key):
+                missing.append(f"{path}: {key}")
+    assert not missing
+
+
+def _is_wording(call: ast.Call) -> bool:
+    """`html("vi", key)` of deliveries.wording, as against `turn.html(key)`."""
+    return isinstance(call.func, ast.Name) and call.func.id in ("plain", "html", "message")
+
+
+# --- settings, environment, imports ---
+
+
+def test_every_setting_is_in_the_example():
+    example = (ROOT / ".env.example").read_text("utf-8")
+    named = set(re.findall(r"^#?\s?([A-Z][A-Z_]+)=", example, re.MULTILINE))
+    assert named == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_the_environment_is_read_in_one_place(path):
+    reads = any(
+        isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "putenv")
+        for node in ast.walk(SOURCES[path])
+    )
+    assert not reads or path in ENVIRONMENT or is_about_child_processes(path)
+
+
+def is_about_child_processes(path: str) -> bool:
+    """What starts processes of our own (bench, its tools) hands the environment on."""
+    return path.startswith("bot/bench")
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_only_bot_handlers_and_channels_know_the_telegram_library(path):
+    knows = any(name == "telegram" or name.startswith("telegram.") for name in imports(SOURCES[path]))
+    assert not knows or path.split("/")[0] in ("bot", "handlers", "channels")
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_handlers_do_not_know_the_tables(path):
+    if path.startswith("handlers/"):
+        assert not any(name == "db" or name.startswith("db.") for name in imports(SOURCES[path]))
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_rules_do_not_read_the_clock(path):
+    """Time is an argument: only the composition root, channels and tools may ask what time it is."""
+    if path.split("/")[0] in ("broadcasts", "reports", "establishments", "officers", "handlers"):
+        asks = calls(SOURCES[path], "now", "utcnow", "today")
+        assert not [call for call in asks if isinstance(call.func, ast.Attribute) and _is_time(call.func.value)]
+
+
+def _is_time(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("datetime", "date")
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_every_module_says_what_it_is_for(path):
+    if not path.endswith("__init__.py"):
+        assert ast.get_docstring(SOURCES[path]) or path == "db/migrations/script.py.mako"
+
+
+def test_nothing_prints():
+    printing = [
+        path for path, tree in SOURCES.items() for call in calls(tree, "print") if isinstance(call.func, ast.Name)
+    ]
+    assert not printing
+
+
+def test_the_import_contracts_hold():
+    result = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_every_package_is_listed():
+    pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
+    for package in PACKAGES:
+        assert f'    "{package}",' in pyproject
