@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ ADDRESS_LIMIT = 200
 REASON_LIMIT = 500
 #: First letters of deep-link payloads: an establishment's own link, and a colleague's.
 PLACE_PREFIX = "c"
+_CODE = re.compile(r"cs-(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +279,9 @@ async def find_places(session: AsyncSession, actor: Actor, typed: str = "", *, l
     require(actor, Permission.SEE_PLACES)
     query = select(Establishment).order_by(Establishment.id).limit(limit)
     folded = fold(clean(typed))
-    if folded.startswith("cs-") and folded[3:].isdigit():
-        query = query.where(Establishment.id == int(folded[3:]))
+    code = _CODE.fullmatch(folded)
+    if code is not None:
+        query = query.where(Establishment.id == int(code[1]))
     elif folded:
         query = query.where(Establishment.folded.contains(folded, autoescape=True))
     else:

@@ -13,12 +13,12 @@ import secrets
 from typing import Any
 
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error
+from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from channels.port import Recipient
-from db.sealing import CannotOpen, KeyRing
+from db.sealing import CannotOpen, KeyRing, padded, unpadded
 
 _NONCE_BYTES = 12
 CODE_DIGITS = 16
@@ -42,7 +42,7 @@ class ReportBox:
         """JSON values, sealed and bound to the part's token."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         body = json.dumps(value, ensure_ascii=False).encode()
-        return nonce + self._cipher.encrypt(nonce, body, token.encode())
+        return nonce + self._cipher.encrypt(nonce, padded(body), token.encode())
 
     def open(self, sealed: bytes, *, token: str) -> dict[str, Any]:
         """What `seal` was given; raises CannotOpen."""
@@ -50,7 +50,7 @@ class ReportBox:
             body = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], token.encode())
         except (InvalidTag, ValueError) as error:
             raise CannotOpen("report-part") from error
-        value: dict[str, Any] = json.loads(body)
+        value: dict[str, Any] = json.loads(unpadded(body))
         return value
 
 
@@ -90,7 +90,7 @@ def code_fits(code: str, stored: str) -> bool:
     """Whether a code is the one whose hash is stored."""
     try:
         return _HASHER.verify(stored, code)
-    except Argon2Error:
+    except (Argon2Error, InvalidHashError):
         return False
 
 
