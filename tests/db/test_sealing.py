@@ -78,7 +78,7 @@ def test_a_ring_is_parsed_from_base64_keys():
     assert KeyRing.parse(f"{first}, {second}").open("p", sealed, bound_to="1") == b"x"
 
 
-@pytest.mark.parametrize("bad", ["", "abc", "YWJj", "not base64!", new_master_key() + ","])
+@pytest.mark.parametrize("bad", ["", "abc", "YWJj", "not base64!", "A" * 43 + "=,"])
 def test_a_bad_key_is_refused(bad):
     with pytest.raises(ValueError):
         KeyRing.parse(bad)
