@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 #: Platforms repeat an update for a day at most (Telegram keeps unconfirmed ones 24 h).
 _UPDATES_KEPT = timedelta(days=3)
+#: Answers nobody got, listed for whoever asks why; their addresses are sealed, and must not outlive a report's link.
+_LEFT_OVERS_KEPT = timedelta(days=30)
 #: What the web chat shows of a conversation; as long as a report can be traced back to its chat.
 _CHATS_KEPT = timedelta(days=90)
 
@@ -96,6 +98,7 @@ class Jobs:
             if lost:
                 log.warning("sends_unknown", deliveries=lost)
             await do(lambda session: ledger.expire(session, now=now))
+            await do(lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
             await do(lambda session: forget_buttons(session, now=now))
             await do(lambda session: forget_links(session, now=now))
             await do(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))

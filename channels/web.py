@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any
 
 import filetype
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Exists, delete, func, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,7 +46,7 @@ from channels.inbound import insert_ignoring, store_updates
 from channels.languages import choose_language, chosen_language
 from channels.port import Capabilities, MediaKind, Recipient
 from db.engine import Sessions, keys_of
-from db.sealing import KeyRing
+from db.sealing import KeyRing, padded, unpadded
 from db.tables import web as rows
 from texts.markup import clean, is_blank, utf16_len
 
@@ -208,15 +208,22 @@ def _random_id() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _sealed(session: AsyncSession, row_id: str, content: Content) -> bytes:
-    plain = json.dumps(content.to_dict(), ensure_ascii=False).encode()
-    return keys_of(session).seal(_MESSAGE, plain, bound_to=row_id)
+def _day(at: datetime) -> datetime:
+    """All that is written in the open of when something was: the minute would tell who sent a report."""
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _opened(session: AsyncSession, message: rows.WebMessage) -> Content:
+def _sealed(session: AsyncSession, row_id: str, content: Content, at: datetime) -> bytes:
+    plain = json.dumps({"at": at.isoformat(), "content": content.to_dict()}, ensure_ascii=False).encode()
+    return keys_of(session).seal(_MESSAGE, padded(plain), bound_to=row_id)
+
+
+def _opened(session: AsyncSession, message: rows.WebMessage) -> tuple[Content, datetime]:
+    """What a message says, and when it was sent; of a deleted one nothing, and the day."""
     if message.body is None:
-        return Content()
-    return Content.from_dict(json.loads(keys_of(session).open(_MESSAGE, message.body, bound_to=message.id)))
+        return Content(), message.at
+    body = json.loads(unpadded(keys_of(session).open(_MESSAGE, message.body, bound_to=message.id)))
+    return Content.from_dict(body["content"]), datetime.fromisoformat(body["at"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +264,9 @@ async def _write(
             message_id=taken.message_id - back,
             seq=taken.seq - back,
             from_bot=from_bot,
-            at=now,
+            at=_day(now),
             edited=False,
-            body=_sealed(session, row_id, content),
+            body=_sealed(session, row_id, content, now),
         )
         session.add(message)
         written.append(message)
@@ -271,12 +278,12 @@ async def _write(
 
 def _page_message(session: AsyncSession, message: rows.WebMessage) -> Json:
     """A message as the page gets it; see the HTTP contract."""
-    content = _opened(session, message)
+    content, at = _opened(session, message)
     return {
         "id": message.message_id,
         "seq": message.seq,
         "from": "bot" if message.from_bot else "me",
-        "at": message.at.isoformat(),
+        "at": at.isoformat(),
         "text": content.text,
         "entities": list(content.entities),
         "buttons": [[_page_button(button) for button in row] for row in content.buttons],
@@ -347,15 +354,20 @@ def _new_file(
     row = rows.WebFile(
         id=file.id,
         from_bot=from_bot,
-        at=now,
-        about=keys.seal(_FILE, about, bound_to=f"{file.id}:about"),
-        content=keys.seal(_FILE, upload.content, bound_to=file.id),
+        at=_day(now),
+        about=keys.seal(_FILE, padded(about), bound_to=f"{file.id}:about"),
+        content=keys.seal(_FILE, padded(upload.content), bound_to=file.id),
     )
     return file, row
 
 
 def _file_ref(session: AsyncSession, file_id: str, about: bytes) -> FileRef:
-    return FileRef(file_id, *json.loads(keys_of(session).open(_FILE, about, bound_to=f"{file_id}:about")))
+    return FileRef(file_id, *json.loads(unpadded(keys_of(session).open(_FILE, about, bound_to=f"{file_id}:about"))))
+
+
+def _file_content(keys: KeyRing, file_id: str, sealed: bytes) -> bytes:
+    """Takes a while for large files: call it in a thread."""
+    return unpadded(keys.open(_FILE, sealed, bound_to=file_id))
 
 
 # --- the bot's side -----------------------------------------------------------------------------------------------
@@ -397,30 +409,32 @@ class WebGateway(MessageGateway):
                 raise _no_chat()
         return private_chat(address)
 
-    def shown(self, address: str, message: rows.WebMessage, content: Content, *, language: str | None = None) -> Json:
+    def shown(
+        self, address: str, message: rows.WebMessage, content: Content, at: datetime, *, language: str | None = None
+    ) -> Json:
         """A row as a Bot API Message."""
         sender = self.me() if message.from_bot else visitor(address, language=language)
-        return api_message(
-            content, message_id=message.message_id, chat=private_chat(address), sender=sender, at=message.at
-        )
+        return api_message(content, message_id=message.message_id, chat=private_chat(address), sender=sender, at=at)
 
     async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
+        now = self.clock()
         async with self.sessions.begin() as session:
-            written = await _write(session, address, contents, from_bot=True, now=self.clock())
+            written = await _write(session, address, contents, from_bot=True, now=now)
             if written is None:
                 raise _no_chat()
         self.hub.changed(address, by_bot=True)
-        return [self.shown(address, message, content) for message, content in zip(written, contents, strict=True)]
+        return [self.shown(address, message, content, now) for message, content in zip(written, contents, strict=True)]
 
     async def change(self, address: str, message_id: str, change: Callable[[Content], Content]) -> Json:
         async with self.sessions.begin() as session:
             message = await self._own(session, address, message_id, "edit")
-            content = change(_opened(session, message))
+            before, at = _opened(session, message)
+            content = change(before)
             await self._renew(session, address, message)
-            message.body = _sealed(session, message.id, content)
+            message.body = _sealed(session, message.id, content, at)
             message.edited = True
         self.hub.changed(address, by_bot=True)
-        return self.shown(address, message, content)
+        return self.shown(address, message, content, at)
 
     async def remove(self, address: str, message_id: str) -> None:
         async with self.sessions.begin() as session:
@@ -463,7 +477,7 @@ class WebGateway(MessageGateway):
             sealed = await session.scalar(select(rows.WebFile.content).where(rows.WebFile.id == path))
             if sealed is None:
                 raise ApiRefusal(404, "Not Found")
-            return await asyncio.to_thread(keys_of(session).open, _FILE, sealed, bound_to=path)
+            return await asyncio.to_thread(_file_content, keys_of(session), path, sealed)
 
     async def call_answer_callback_query(self, params: Params, files: Mapping[str, Upload]) -> bool:
         """Show the answer to a press on the visitor's open pages."""
@@ -567,7 +581,7 @@ class WebChat:
                     last_message_id=0,
                     last_seq=0,
                     seen_seq=0,
-                    opened_at=self._clock(),
+                    opened_at=_day(self._clock()),
                 )
             )
         return True
@@ -636,7 +650,7 @@ class WebChat:
         written = await _write(session, chat.address, [content], from_bot=False, now=now)
         if written is None:
             raise WebRefusal("no_chat")
-        shown = self._gateway.shown(chat.address, written[0], content, language=chat.language)
+        shown = self._gateway.shown(chat.address, written[0], content, now, language=chat.language)
         return written[0], {"message": shown}
 
     async def press(self, address: str, message_id: int, data: str, nonce: str) -> None:
@@ -648,8 +662,10 @@ class WebChat:
 
         async def act(session: AsyncSession, chat: rows.WebChat, now: datetime) -> tuple[None, Json]:
             message = await _message(session, chat.id, message_id)
-            content = _opened(session, message) if message is not None and message.from_bot else Content()
-            if message is None or not content.has_data(data):
+            if message is None or not message.from_bot:
+                raise WebRefusal("old_button")
+            content, at = _opened(session, message)
+            if not content.has_data(data):
                 raise WebRefusal("old_button")
             number = update_number(self._gateway.name, address, nonce)
             return None, press_update(
@@ -657,7 +673,7 @@ class WebChat:
                 f"{number}:{address}",
                 data,
                 sender=visitor(address, language=chat.language),
-                message=self._gateway.shown(address, message, content),
+                message=self._gateway.shown(address, message, content, at),
             )
 
         await self._act(address, nonce, act)
@@ -676,7 +692,9 @@ class WebChat:
                 return _page_message(session, before) if before else None
             message, what = await act(session, chat, now)
             session.add(
-                rows.WebPost(chat_id=chat.id, nonce=mark, message_id=message.message_id if message else None, at=now)
+                rows.WebPost(
+                    chat_id=chat.id, nonce=mark, message_id=message.message_id if message else None, at=_day(now)
+                )
             )
             raw = {**what, "update_id": update_number(self._gateway.name, address, nonce)}
             await store_updates(session, self._gateway.name, [raw], now=now)
@@ -784,7 +802,7 @@ class WebChat:
             row = found.first()
             if row is None:
                 raise WebRefusal("not_found")
-            content = await asyncio.to_thread(keys_of(session).open, _FILE, row.content, bound_to=file_id)
+            content = await asyncio.to_thread(_file_content, keys_of(session), file_id, row.content)
             return _file_ref(session, file_id, row.about), content
 
 
@@ -847,19 +865,25 @@ async def erase_messages(session: AsyncSession, address: str) -> int:
 
 
 async def purge(session: AsyncSession, *, before: datetime, nonces_before: datetime) -> None:
-    """Delete messages older than `before`, chats never written in, files of visitors no message shows, old nonces."""
+    """Delete messages older than `before`, chats never written in, files no message shows, old nonces."""
+    before, nonces_before = _day(before), _day(nonces_before)
     await session.execute(delete(rows.WebMessage).where(rows.WebMessage.at < before))
     await session.execute(delete(rows.WebPost).where(rows.WebPost.at < nonces_before))
     await session.execute(
         delete(rows.WebChat).where(rows.WebChat.last_message_id == 0, rows.WebChat.opened_at < nonces_before)
     )
     await _drop_loose_files(session)
+    # The bot may send a file again by its name; one that no message has shown for so long is uploaded anew.
+    await session.execute(delete(rows.WebFile).where(rows.WebFile.at < before, ~_is_shown()))
 
 
 async def _drop_loose_files(session: AsyncSession) -> None:
-    shown = select(rows.WebAttachment.file_id).where(rows.WebAttachment.file_id == rows.WebFile.id)
     await session.flush()
-    await session.execute(delete(rows.WebFile).where(rows.WebFile.from_bot.is_(False), ~shown.exists()))
+    await session.execute(delete(rows.WebFile).where(rows.WebFile.from_bot.is_(False), ~_is_shown()))
+
+
+def _is_shown() -> Exists:
+    return select(rows.WebAttachment.file_id).where(rows.WebAttachment.file_id == rows.WebFile.id).exists()
 
 
 async def chat_count(session: AsyncSession) -> int:

@@ -104,6 +104,18 @@ class _Master:
         return hmac.new(self._sub_key("fingerprint:" + purpose), message, hashlib.sha256).hexdigest()[:32]
 
 
+def padded(plain: bytes) -> bytes:
+    """`plain` made a little longer (by an eighth, at least up to the next 256), so that the length of what is sealed
+    does not tell which of two sealed things is the same."""
+    step = max(256, 1 << max(len(plain).bit_length() - 4, 0))
+    return plain + b"\x80" + bytes(-(len(plain) + 1) % step)
+
+
+def unpadded(longer: bytes) -> bytes:
+    """What `padded` was given."""
+    return longer[: longer.rindex(b"\x80")]
+
+
 def new_master_key() -> str:
     """A fresh master key, base64."""
     return b64encode(secrets.token_bytes(KEY_BYTES)).decode()

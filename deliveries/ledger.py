@@ -353,6 +353,13 @@ async def forget_hidden(session: AsyncSession, origins: Collection[str]) -> None
     await session.execute(delete(Delivery).where(hidden).execution_options(synchronize_session=False))
 
 
+async def forget_left_over(session: AsyncSession, *, before: datetime) -> None:
+    """Drop answers and edits that came to another end than being sent before then, with what they said."""
+    left = text("passing AND settled_at IS NOT NULL"), Delivery.settled_at < before
+    await session.execute(delete(Content).where(Content.id.in_(select(Delivery.content_id).where(*left))))
+    await session.execute(delete(Delivery).where(*left).execution_options(synchronize_session=False))
+
+
 async def erase_origin(session: AsyncSession, origin: str) -> None:
     """Forget what was said on behalf of `origin`; the ledger keeps that it was said."""
     await session.execute(delete(Content).where(Content.origin == origin))

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Media, MediaKind
 from db.engine import keys_of
+from db.sealing import padded, unpadded
 from db.tables.deliveries import MediaRow
 
 _PURPOSE = "media"
@@ -24,8 +25,7 @@ async def keep_media(session: AsyncSession, media: Media, *, origin: str, now: d
         kind=media.kind,
         name=media.name,
         mime=media.mime,
-        size=len(media.content),
-        sealed=keys_of(session).seal(_PURPOSE, media.content, bound_to=token),
+        sealed=keys_of(session).seal(_PURPOSE, padded(media.content), bound_to=token),
         created_at=now,
     )
     session.add(row)
@@ -38,5 +38,5 @@ async def load_media(session: AsyncSession, media_id: int) -> Media:
     row = await session.get(MediaRow, media_id)
     if row is None:
         raise LookupError(media_id)
-    content = keys_of(session).open(_PURPOSE, row.sealed, bound_to=row.token)
+    content = unpadded(keys_of(session).open(_PURPOSE, row.sealed, bound_to=row.token))
     return Media(cast(MediaKind, row.kind), row.name, row.mime, content)

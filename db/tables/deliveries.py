@@ -73,6 +73,12 @@ class Delivery(Base):
         Index("ix_deliveries_broadcast", "broadcast_id", "state"),
         Index("ix_deliveries_origin", "origin"),
         Index(
+            "ix_deliveries_left_over",
+            "settled_at",
+            sqlite_where=text("passing AND settled_at IS NOT NULL"),
+            postgresql_where=text("passing AND settled_at IS NOT NULL"),
+        ),
+        Index(
             "ix_deliveries_unknown",
             "id",
             sqlite_where=text("state = 'unknown'"),
@@ -124,7 +130,8 @@ class ButtonRow(Base):
 
 
 class MediaRow(Base):
-    """A file, sealed under its own data key; `origin` says what it belongs to (`report:7`, `notice:3`)."""
+    """A file, sealed and padded, so that its length does not tell which chat it came from; `origin` says what it
+    belongs to (`report:7`, `notice:3`)."""
 
     __tablename__ = "media"
 
@@ -134,7 +141,6 @@ class MediaRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(120))
     mime: Mapped[str] = mapped_column(String(80))
-    size: Mapped[int]
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
 

@@ -32,6 +32,7 @@ class WebMessage(Base):
     """One message of a web chat, in its latest state.
 
     `body` is sealed for "web-message", bound to `id`; a deleted message has none. `seq` grows with every change.
+    `at` is the day: the instant is sealed with the rest, for it would tell who sent a report.
     """
 
     __tablename__ = "web_messages"

@@ -532,6 +532,21 @@ async def test_old_messages_are_purged_and_new_ones_stay(chat, bot, sessions):
     assert await chat.language_of(MINH) is None
 
 
+async def test_files_of_the_bot_go_with_the_last_message_that_shows_them(chat, bot, sessions):
+    await bot.send_document(LAN, b"%PDF-1.4 x", filename="a.pdf")
+
+    async def files() -> int:
+        async with sessions.begin() as session:
+            return await session.scalar(select(func.count()).select_from(WebFile)) or 0
+
+    async with sessions.begin() as session:
+        await purge(session, before=NOW, nonces_before=NOW)
+    assert await files() == 1
+    async with sessions.begin() as session:
+        await purge(session, before=NOW + timedelta(1), nonces_before=NOW + timedelta(1))
+    assert await files() == 0
+
+
 async def test_opening_again_keeps_the_language_unless_asked(chat):
     assert not await chat.open(LAN, "en")
     assert await chat.language_of(LAN) == "vi"

@@ -130,3 +130,19 @@ async def test_what_cannot_be_opened_fails_alone(post: Post, column: str):
 
     assert post.said("lan") == ["Xin chào"]
     assert await _states(post) == [DeliveryState.FAILED, DeliveryState.SENT]
+
+
+async def test_answers_nobody_got_are_forgotten_and_notices_are_not(post: Post):
+    await post.queue("nam", passing=True, hide_address=True)
+    await post.queue("hoa")
+    for address in ("nam", "hoa"):
+        post.gateway.fail_next(address, ApiRefusal(403, "Forbidden: bot was blocked by the user"))
+    await post.send()
+    for before in (post.clock(), post.clock() + timedelta(seconds=1)):
+        assert await _states(post) == [DeliveryState.UNDELIVERABLE] * 2
+        async with post.sessions.begin() as session:
+            await ledger.forget_left_over(session, before=before)
+
+    assert [row.address for row in await post.rows()] == ["hoa"]
+    async with post.sessions.reading() as session:
+        assert len(list(await session.scalars(select(Content.id)))) == 1

@@ -96,7 +96,6 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("mime", sa.String(length=80), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_media")),
@@ -636,6 +635,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("state = 'sending'"),
             postgresql_where=sa.text("state = 'sending'"),
         )
+        batch_op.create_index(
+            "ix_deliveries_left_over",
+            ["settled_at"],
+            unique=False,
+            sqlite_where=sa.text("passing AND settled_at IS NOT NULL"),
+            postgresql_where=sa.text("passing AND settled_at IS NOT NULL"),
+        )
         batch_op.create_index("ix_deliveries_origin", ["origin"], unique=False)
         batch_op.create_index(
             "ix_deliveries_resend_of",
@@ -705,6 +711,11 @@ def downgrade() -> None:
             postgresql_where=sa.text("resend_of IS NOT NULL"),
         )
         batch_op.drop_index("ix_deliveries_origin")
+        batch_op.drop_index(
+            "ix_deliveries_left_over",
+            sqlite_where=sa.text("passing AND settled_at IS NOT NULL"),
+            postgresql_where=sa.text("passing AND settled_at IS NOT NULL"),
+        )
         batch_op.drop_index(
             "ix_deliveries_in_flight",
             sqlite_where=sa.text("state = 'sending'"),
