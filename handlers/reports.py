@@ -90,6 +90,7 @@ async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         case "urgent" | "calm":
             talk.answers["urgent"] = answer.choice == _URGENT
             return "content"
+    await _spare_code(turn, answer)
     if talk.answers.get("report") is None:
         report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
         talk.answers["report"] = report.id
@@ -107,6 +108,18 @@ async def _add(turn: Turn, report_id: int, answer: Answer) -> None:
         await add_place(turn.session, report, answer.place, now=turn.now)
     else:
         await add_text(turn.session, report, answer.text, now=turn.now)
+
+
+async def _spare_code(turn: Turn, answer: Answer) -> None:
+    """Whoever has a code can speak for the reporter: one written by mistake does not go to an officer."""
+    code = read_code(answer.text)
+    if code is None:
+        return
+    try:
+        await report_by_code(turn.session, code)
+    except Refusal:
+        return  # some other number, of a bank account perhaps
+    raise Refusal("report.own_code")
 
 
 async def _hand_in(turn: Turn, talk: Talk) -> None:
@@ -219,6 +232,7 @@ async def _ask_answer(turn: Turn, talk: Talk) -> Question:
 
 
 async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
+    await _spare_code(turn, answer)
     file = File(answer.media, answer.media_original) if answer.media is not None else None
     await add_answer(turn.session, talk.answers["report"], answer.text, file=file, now=turn.now)
     await conversation.finish(turn)

@@ -21,6 +21,8 @@ from reports.triage import (
     inbox,
     officer_buttons,
     report_for_officer,
+    report_to_ask,
+    report_to_close,
     take_report,
 )
 from texts.refusal import Refusal
@@ -38,7 +40,7 @@ async def take(turn: Turn, report_id: str) -> None:
 @on("report.ask")
 async def start_question(turn: Turn, report_id: str) -> None:
     """Ask the reporter something."""
-    report = await report_for_officer(turn.session, turn.actor, int(report_id))
+    report = await report_to_ask(turn.session, turn.actor, int(report_id), now=turn.now)
     await conversation.begin(turn, ASK, {"report": report.id, "number": report.number})
 
 
@@ -50,7 +52,15 @@ async def _ask_question(turn: Turn, talk: Talk) -> Question:
 
 async def _take_question(turn: Turn, talk: Talk, answer: Answer) -> None:
     question = turn.plain(f"ask.{answer.choice}") if answer.choice else answer.text
-    report = await ask_reporter(turn.session, turn.actor, talk.answers["report"], question, now=turn.now)
+    try:
+        report = await ask_reporter(turn.session, turn.actor, talk.answers["report"], question, now=turn.now)
+    except Refusal as refusal:
+        if refusal.key not in ("report.no_contact", "report.not_open"):
+            raise
+        # Another question would fare no better.
+        await conversation.finish(turn)
+        await turn.refuse(refusal)
+        return
     await conversation.finish(turn)
     await turn.say("triage.asked", number=report.number)
 
@@ -63,7 +73,7 @@ ASK = conversation.add_flow(
 @on("report.close")
 async def start_closing(turn: Turn, report_id: str) -> None:
     """Say how a report ended."""
-    report = await report_for_officer(turn.session, turn.actor, int(report_id))
+    report = await report_to_close(turn.session, turn.actor, int(report_id))
     await conversation.begin(turn, CLOSE, {"report": report.id, "number": report.number})
 
 

@@ -432,14 +432,37 @@ async def test_a_question_and_its_answer_go_through_the_bot(world, lan, duty):
     duty.sees("Xe đỏ")
 
 
+async def test_who_ended_contact_is_not_asked_for_a_question(world, lan, duty):
+    await reports(lan)
+    await duty.presses("Nhận xử lý")
+    await lan.sends("DỪNG")
+    await duty.presses("Hỏi thêm")
+    duty.sees(phrase("report.no_contact"))
+    duty.sees_not(phrase("triage.ask_question"))
+
+
+async def test_a_code_written_as_an_answer_does_not_go_to_an_officer(world, lan, duty):
+    code = await reports(lan)
+    await duty.presses("Nhận xử lý")
+    await duty.presses("Hỏi thêm")
+    await duty.presses(phrase("ask.where"))
+    await lan.presses("Trả lời")
+    await duty.looks()
+    await lan.sends(code)
+    lan.sees(phrase("report.own_code"))
+    duty.sees_nothing()
+    await lan.sends("1234 5678 9012 3456")
+    duty.sees("1234 5678 9012 3456")
+
+
 @pytest.mark.parametrize("typed", ["DỪNG", "dừng", "stop", "Dung"])
 async def test_stop_ends_contact_for_good(world, lan, duty, typed):
     code = await reports(lan)
     await duty.presses("Nhận xử lý")
+    await duty.presses("Hỏi thêm")
     await lan.sends(typed)
     lan.sees(phrase("report.stopped"))
     await lan.looks()
-    await duty.presses("Hỏi thêm")
     await duty.presses(phrase("ask.where"))
     duty.sees(phrase("report.no_contact"))
     lan.sees_nothing()
