@@ -25,6 +25,7 @@ from broadcasts.notices import (
 )
 from broadcasts.opening import open_due
 from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
+from db.tables.broadcasts import Notice
 from deliveries.media import keep_media
 from deliveries.wording import Rows, button, from_html, rows
 from establishments.groups import group_choices, group_name, members
@@ -178,6 +179,16 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
     return Question(markup, tuple(choices), before=shown)
 
 
+async def _preview_buttons(turn: Turn, talk: Talk) -> Rows:
+    """What the preview offers, once more: under the list of names it is out of sight."""
+    question = await _ask_preview(turn, talk)
+    exits = (conversation.BACK, "button.back"), (conversation.CANCEL, "button.cancel")
+    return (
+        *((conversation.button_for(talk, one.value, one.label),) for one in question.choices if one.value != _NAMES),
+        tuple(conversation.button_for(talk, value, turn.plain(key)) for value, key in exits),
+    )
+
+
 async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
     if answer.choice == _NAMES:
         audience = await members(turn.session, talk.answers["audience"])
@@ -186,7 +197,7 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
             f"• {member.name}, {member.address}" + ("" if member.connected else f" ({unconnected})")
             for member in audience
         )
-        await turn.say("compose.names", names=lines)
+        await turn.say("compose.names", names=lines, buttons=await _preview_buttons(turn, talk))
         return ""
     if answer.choice == _LATER:
         at = _draft(talk.answers).scheduled_for or turn.now
@@ -272,35 +283,44 @@ async def show_notices(turn: Turn) -> None:
 async def open_one(turn: Turn, notice_id: str) -> None:
     """Where one notice stands."""
     notice = await notice_for(turn.session, turn.actor, int(notice_id))
+    await turn.send(from_html(await _standing(turn, notice), turn.language, buttons=progress_buttons(notice)))
+
+
+async def _standing(turn: Turn, notice: Notice) -> str:
+    """Where a notice stands, as markup."""
     broadcast = await newest_broadcast(turn.session, notice.id)
     if broadcast is None:
-        at = say_when(notice.scheduled_for or notice.created_at, turn.policy.zone, turn.language)
-        await turn.say(
+        return turn.html(
             "notices.waiting",
             number=notice.number,
             title=notice.title,
             state=turn.plain(f"notice_state.{notice.state}"),
-            at=at,
-            buttons=progress_buttons(notice),
+            at=say_when(notice.scheduled_for or notice.created_at, turn.policy.zone, turn.language),
         )
-        return
     progress = await count_progress(turn.session, broadcast.id)
-    markup = progress_markup(notice, progress, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
-    await turn.send(from_html(markup, turn.language, buttons=progress_buttons(notice)))
+    return progress_markup(notice, progress, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
+
+
+async def _rewrite_standing(turn: Turn, notice: Notice, key: str) -> None:
+    """Show a notice as it stands now in the pressed message, with what was just done and without what held before."""
+    line = turn.html(key, number=notice.number)
+    buttons = progress_buttons(notice)
+    shown = from_html(f"{await _standing(turn, notice)}\n\n{line}", turn.language, buttons=buttons)
+    await turn.rewrite(replace(shown, brief=from_html(line, turn.language).text))
 
 
 @on("notice.pause")
 async def pause(turn: Turn, notice_id: str) -> None:
     """Hold it before the next send."""
     notice = await pause_notice(turn.session, turn.actor, int(notice_id), now=turn.now)
-    await turn.add_line(turn.html("notices.paused", number=notice.number), buttons=progress_buttons(notice))
+    await _rewrite_standing(turn, notice, "notices.paused")
 
 
 @on("notice.resume")
 async def resume(turn: Turn, notice_id: str) -> None:
     """Go on where it stopped."""
     notice = await resume_notice(turn.session, turn.actor, int(notice_id), now=turn.now)
-    await turn.add_line(turn.html("notices.resumed", number=notice.number), buttons=progress_buttons(notice))
+    await _rewrite_standing(turn, notice, "notices.resumed")
 
 
 @on("notice.cancel")
@@ -333,7 +353,8 @@ async def cancel(turn: Turn, notice_id: str) -> None:
 @on("notice.silent")
 async def show_silent(turn: Turn, notice_id: str) -> None:
     """ "Ai chưa nhận": by name, with the reason and a phone to call."""
-    found = await silent(turn.session, turn.actor, int(notice_id))
+    # Who was not reached comes first: only a call helps there.
+    found = sorted(await silent(turn.session, turn.actor, int(notice_id)), key=lambda one: one.why == "not_pressed")
     notice = await notice_for(turn.session, turn.actor, int(notice_id))
     if not found:
         await turn.say("silent.nobody", number=notice.number)
