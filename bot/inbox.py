@@ -60,6 +60,9 @@ class Inbox:
             except (SQLAlchemyError, OSError) as error:
                 log.error("inbox_storage_failed", error=type(error).__name__)
                 found = False
+            except Exception as error:  # nobody would notice a silent inbox
+                log.error("inbox_failed", exc_info=error)
+                found = False
             if not found:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _IDLE)
@@ -104,10 +107,16 @@ class Inbox:
                 except (SQLAlchemyError, OSError) as error:
                     # Neither acted nor answered: it stays in the store, and is taken up again a little later.
                     log.error("update_not_stored", channel=channel, error=type(error).__name__)
-                    await asyncio.sleep(1)
-                    self._wake.set()
+                    await self._later()
+                except Exception as error:  # its chat must not be held up by it
+                    log.error("update_broke", channel=channel, exc_info=error)
+                    await self._later()
             self._taken.discard(row_id)
         del self._chats[chat]
+
+    async def _later(self) -> None:
+        await asyncio.sleep(1)
+        self._wake.set()
 
     async def _act(self, channel: str, raw: dict[str, Any]) -> None:
         application = self._applications[channel]

@@ -117,6 +117,9 @@ class Dispatcher:
                 except (SQLAlchemyError, OSError) as error:
                     log.error("dispatch_storage_failed", channel=self.channel, error=type(error).__name__)
                     await asyncio.sleep(1)
+                except Exception as error:  # a channel must not fall silent for a single turn
+                    log.error("dispatch_failed", channel=self.channel, exc_info=error)
+                    await asyncio.sleep(1)
                 await self._rest()
         finally:
             await self._finish()
