@@ -141,7 +141,13 @@ async def join_by_link(session: AsyncSession, payload: str, *, by: Recipient, no
     The link itself shows that an officer knows the place, so nobody needs to approve; it works once.
     """
     place = await place_for(session, payload)
-    place.invite_hash = None
+    won = await session.execute(
+        update(Establishment)
+        .where(Establishment.id == place.id, Establishment.invite_hash == _hash(payload))
+        .values(invite_hash=None)
+    )
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        raise Refusal("place.link_dead")
     place.consent_version = CONSENT_VERSION
     place.consented_at = now
     await _change(session, place, EstablishmentState.ACTIVE, now=now)
