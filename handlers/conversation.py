@@ -5,6 +5,7 @@ The state is a row (see deliveries.conversations): it survives a restart and end
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from texts.folding import fold
 from texts.refusal import Refusal
 
 VERB = "talk.answer"
+_COUNT = re.compile(r" \([\d.,]+\)$")
 BACK = "<back"
 CANCEL = "<cancel"
 
@@ -241,7 +243,10 @@ async def _as_choice(turn: Turn, flow: Flow, talk: Talk, answer: Answer) -> Answ
             return Answer(choice=value)
     question = await flow.steps[talk.step].ask(turn, talk)
     for number, choice in enumerate(question.choices, start=1):
-        if typed == fold(choice.label) or (typed == str(number) and len(question.choices) > 1):
+        # "Nhà nghỉ" is enough for "Nhà nghỉ (17)".
+        label = fold(choice.label)
+        named = {label, _COUNT.sub("", label)}
+        if typed in named or (typed == str(number) and len(question.choices) > 1):
             return Answer(choice=choice.value)
     return answer
 
