@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -207,7 +208,7 @@ async def report_by_code(session: AsyncSession, code: str) -> Report:
     report = (
         await session.execute(select(Report).where(Report.code_lookup == code_lookup(keys_of(session), code)))
     ).scalar_one_or_none()
-    if report is None or not code_fits(code, report.code_hash or ""):
+    if report is None or not await asyncio.to_thread(code_fits, code, report.code_hash or ""):
         raise Refusal("track.unknown")
     return report
 
