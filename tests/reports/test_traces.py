@@ -152,21 +152,16 @@ async def test_two_officers_closing_at_once_close_it_once(postgresql_world: Worl
     await _report(world)
     await lan.presses("Nhận xử lý")
 
-    async def close(actor: Actor, outcome: ReportState, *, hurry: bool) -> ReportState | None:
+    async def close(actor: Actor, outcome: ReportState) -> ReportState | None:
         try:
             async with world.sessions.begin() as session:
                 report_id = await session.scalar(select(Report.id)) or 0
-                if hurry:
-                    await asyncio.sleep(0.1)
                 report = await close_report(session, actor, report_id, outcome, now=world.clock(), policy=world.policy)
-                await asyncio.sleep(0.5)
                 return report.state
         except Refusal:
             return None
 
     assert lan.actor is not None and hai.actor is not None
-    closed = await asyncio.gather(
-        close(lan.actor, ReportState.RESOLVED, hurry=False), close(hai.actor, ReportState.UNFOUNDED, hurry=True)
-    )
+    closed = await asyncio.gather(close(lan.actor, ReportState.RESOLVED), close(hai.actor, ReportState.UNFOUNDED))
 
-    assert closed == [ReportState.RESOLVED, None]
+    assert [state is not None for state in closed].count(True) == 1

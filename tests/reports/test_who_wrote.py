@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import DateTime, inspect, select
+from sqlalchemy import DateTime, select
 
 from channels.web import WebChat
 from db.base import Instant
@@ -38,7 +38,7 @@ async def test_times_of_web_chats_are_no_finer_than_a_day(mixed_world: World):
     await _reports_from_the_web(mixed_world)
 
     for table in (web.WebChat, web.WebMessage, web.WebPost, web.WebFile):
-        columns = [c.key for c in inspect(table).columns if isinstance(c.type, DateTime | Instant)]
+        columns = [c.key for c in table.__table__.columns if isinstance(c.type, DateTime | Instant)]
         found = await _all(mixed_world, table)
         assert columns and found
         for at in (getattr(row, column) for row in found for column in columns):
