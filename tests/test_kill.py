@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
+
 from bot.bench_kill import torment
 from tests.processes import url_of
 
 KILLS = 12
 
 
+@pytest.mark.timeout(400)
 async def test_kills_lose_nothing_and_double_nothing_on_either_database(tmp_path, sqlite_engine, postgresql_engine):
     """Side by side, because most of the time somebody waits for somebody."""
     seed = random.randrange(2**32)
