@@ -9,7 +9,8 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Button, Outgoing, Recipient
-from db.tables.broadcasts import Broadcast, Notice, NoticePlace
+from db.tables.broadcasts import Broadcast, NoticePlace
+from db.tables.broadcasts import Notice as Notice
 from db.tables.broadcasts import NoticeState as NoticeState
 from db.tables.broadcasts import Response as Response
 from deliveries import ledger

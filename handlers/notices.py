@@ -8,9 +8,10 @@ from typing import Any
 
 from telegram import Update
 
-from broadcasts.acknowledgements import Silent, acknowledge, silent
+from broadcasts.acknowledgements import Silent, acknowledge, newest_waiting, silent
 from broadcasts.notices import (
     Draft,
+    Notice,
     Response,
     cancel_notice,
     check_text,
@@ -25,7 +26,6 @@ from broadcasts.notices import (
 )
 from broadcasts.opening import open_due
 from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
-from db.tables.broadcasts import Notice
 from deliveries.media import keep_media
 from deliveries.wording import Rows, button, from_html, rows
 from establishments.groups import group_choices, group_name, members
@@ -254,6 +254,20 @@ async def received(turn: Turn, broadcast_id: str) -> None:
     notice = confirmed.notice
     outgoing = render_notice(notice.html, number=notice.number, policy=turn.policy, response=notice.response, foot=line)
     await turn.rewrite(replace(outgoing, brief=from_html(line, turn.language).text))
+
+
+async def received_by_word(turn: Turn) -> None:
+    """ "Đã nhận", typed: the newest notice that waits for this chat's confirmation is confirmed."""
+    broadcast_id = await newest_waiting(turn.session, turn.chat)
+    if broadcast_id is None:
+        raise Refusal("notice.none_waiting")
+    confirmed = await acknowledge(turn.session, turn.chat, broadcast_id, now=turn.now)
+    await turn.say(
+        "notice.confirmed_by_word",
+        number=confirmed.notice.number,
+        names=", ".join(confirmed.names),
+        time=say_time(confirmed.at, turn.policy.zone),
+    )
 
 
 async def on_notices(update: Update, context: Context) -> None:
