@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from channels.port import Recipient
-from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace
+from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, Response
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment
 from officers.permissions import Actor, Permission, require
@@ -78,6 +78,25 @@ async def acknowledge(session: AsyncSession, chat: Recipient, broadcast_id: int,
     ).scalar_one()
     at = now if fresh else min((row.acknowledged_at for row in mine if row.acknowledged_at), default=now)
     return Confirmed(notice, tuple(row.name for row in mine), at, bool(fresh))
+
+
+async def newest_waiting(session: AsyncSession, chat: Recipient) -> int | None:
+    """The newest broadcast that waits for this chat's confirmation."""
+    found: int | None = await session.scalar(
+        select(BroadcastPlace.broadcast_id)
+        .join(Contact, Contact.establishment_id == BroadcastPlace.establishment_id)
+        .join(Broadcast, Broadcast.id == BroadcastPlace.broadcast_id)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(
+            Contact.channel == chat.channel,
+            Contact.address == chat.address,
+            BroadcastPlace.acknowledged_at.is_(None),
+            Notice.response == Response.CONFIRM,
+        )
+        .order_by(BroadcastPlace.broadcast_id.desc())
+        .limit(1)
+    )
+    return found
 
 
 async def silent(session: AsyncSession, actor: Actor, notice_id: int) -> list[Silent]:

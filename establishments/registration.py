@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.languages import language_of
-from channels.port import Recipient
+from channels.port import Outgoing, Recipient
 from db.tables.deliveries import Lane
 from db.tables.establishments import Contact, ContactRole, Establishment, StateChange
 from db.tables.establishments import EstablishmentState as EstablishmentState
@@ -307,21 +307,29 @@ async def application_text(session: AsyncSession, place: Establishment, language
     }
 
 
-async def _ask_officers(session: AsyncSession, place: Establishment, *, now: datetime) -> None:
+async def pending_places(session: AsyncSession, actor: Actor, *, limit: int = 5) -> list[Establishment]:
+    """Establishments that wait for an officer's yes, oldest first; raises Refusal when the actor may not give it."""
+    require(actor, Permission.DECIDE_PLACES)
+    query = select(Establishment).where(Establishment.state == EstablishmentState.PENDING)
+    return list(await session.scalars(query.order_by(Establishment.id).limit(limit)))
+
+
+async def request_message(session: AsyncSession, place: Establishment) -> Outgoing:
+    """What an officer is shown of an application, with the buttons that decide it."""
     facts = await application_text(session, place, "vi")
+    decide_it = (
+        button("vi", "button.approve", "place.approve", place.id),
+        button("vi", "button.reject", "place.reject", place.id, once=False),
+    )
+    return from_html(html("vi", "approval.request", **facts), "vi", buttons=(decide_it,))
+
+
+async def _ask_officers(session: AsyncSession, place: Establishment, *, now: datetime) -> None:
+    request = await request_message(session, place)
     for officer in await officers_who_may(session, Permission.DECIDE_PLACES):
         await open_delivery(
             session,
-            from_html(
-                html("vi", "approval.request", **facts),
-                "vi",
-                buttons=(
-                    (
-                        button("vi", "button.approve", "place.approve", place.id),
-                        button("vi", "button.reject", "place.reject", place.id, once=False),
-                    ),
-                ),
-            ),
+            request,
             to=officer.chat,
             key=f"place:{place.id}/request/{officer.chat}",
             origin=f"place:{place.id}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from telegram import Update
 
 from deliveries.ledger import Lane, open_delivery
-from deliveries.wording import Rows, button, message
+from deliveries.wording import Rows, button, message, rows
 from handlers import conversation
 from handlers.buttons import on
 from handlers.context import Context, Turn
@@ -37,7 +37,7 @@ async def show_duty(turn: Turn) -> None:
     if mine:
         buttons = (
             (button(turn.language, "button.hand_over", "duty.hand_over", once=False),),
-            (button(turn.language, "button.shift_end", "duty.end"),),
+            (button(turn.language, "button.shift_end", "duty.end", once=False),),
         )
     await turn.say("duty.shown" if shifts else "duty.empty", shifts=lines, buttons=buttons)
 
@@ -52,13 +52,36 @@ async def start(turn: Turn) -> None:
         buttons=(
             (
                 button(turn.language, "button.hand_over", "duty.hand_over", once=False),
-                button(turn.language, "button.shift_end", "duty.end"),
+                button(turn.language, "button.shift_end", "duty.end", once=False),
             ),
         ),
     )
 
 
 @on("duty.end")
+async def ask_to_end(turn: Turn) -> None:
+    """End the shift; asked once more when nobody would be on duty any more."""
+    officer_id = require(turn.actor, Permission.STAND_DUTY)
+    shifts = await shifts_at(turn.session, at=turn.now)
+    if any(shift.officer_id != officer_id for shift in shifts) or not shifts:
+        await end(turn)
+        return
+    await turn.say(
+        "duty.end_sure",
+        buttons=rows(
+            button(turn.language, "button.stay_on_duty", "duty.stay"),
+            button(turn.language, "button.shift_end_yes", "duty.end_yes"),
+        ),
+    )
+
+
+@on("duty.stay")
+async def stay(turn: Turn) -> None:
+    """The shift goes on."""
+    await turn.add_line(turn.html("duty.stays"))
+
+
+@on("duty.end_yes")
 async def end(turn: Turn) -> None:
     """The officer's shift is over; an empty roster is said to the administrators."""
     is_covered = await end_shift(turn.session, turn.actor, now=turn.now)

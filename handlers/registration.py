@@ -23,8 +23,10 @@ from establishments.registration import (
     invite_place,
     join_by_link,
     leave,
+    pending_places,
     place_for,
     places_of,
+    request_message,
     short_text,
 )
 from handlers import conversation
@@ -264,6 +266,16 @@ async def leave_place(turn: Turn, establishment_id: str) -> None:
     """This chat no longer speaks for the establishment."""
     place = await leave(turn.session, turn.chat, int(establishment_id), now=turn.now)
     await turn.add_line(turn.html("place.left", name=place.name, code=place.code))
+
+
+async def on_approvals(update: Update, context: Context) -> None:
+    """`/duyet`: what waits for my yes."""
+    async with context.begin(update) as turn:
+        waiting = await pending_places(turn.session, turn.actor)
+        if not waiting:
+            await turn.say("approvals.none")
+        for place in waiting:
+            await turn.send(await request_message(turn.session, place))
 
 
 async def on_directory(update: Update, context: Context) -> None:

@@ -23,7 +23,7 @@ from reports.intake import (
     withdraw_draft,
 )
 from reports.sealing import new_code, read_code, show_code
-from reports.triage import add_answer, report_by_code, stop_contact
+from reports.triage import ANSWER_FLOW, add_answer, report_by_code, stop_contact
 from texts.catalogue import Html
 from texts.refusal import Refusal
 from texts.times import say_time, say_when
@@ -239,7 +239,7 @@ async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
     await turn.say("report.answered", time=say_time(turn.now, turn.policy.zone))
 
 
-ANSWER = conversation.add_flow(Flow("answer", "text", {"text": Step(_ask_answer, _take_answer)}, wants_media=True))
+ANSWER = conversation.add_flow(Flow(ANSWER_FLOW, "text", {"text": Step(_ask_answer, _take_answer)}, wants_media=True))
 
 
 @on("report.stop")

@@ -61,6 +61,7 @@ COMMANDS = (
     Command("thongbao", "notices", notices.on_notices, Permission.SEE_PROGRESS),
     Command("nhom", "groups", groups.on_groups, Permission.MANAGE_GROUPS),
     Command("danhba", "directory", registration.on_directory, Permission.SEE_PLACES),
+    Command("duyet", "approvals", registration.on_approvals, Permission.DECIDE_PLACES),
     Command("tin", "inbox", triage.on_inbox, Permission.HANDLE_REPORTS),
     Command("truc", "duty", duty.on_duty, Permission.STAND_DUTY),
     Command("canbo", "officers", officers.on_officers, Permission.MANAGE_OFFICERS),
@@ -139,6 +140,8 @@ _MENU_WORDS: dict[str, Callable[[Turn], Awaitable[None]]] = {
     "help": start.show_help,
     "huy": start.nothing_to_cancel,
     "bat dau": start.welcome,
+    "da nhan": notices.received_by_word,
+    "received": notices.received_by_word,
 }
 
 

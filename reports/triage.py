@@ -16,6 +16,7 @@ from db.tables.deliveries import Lane
 from db.tables.officers import Officer
 from db.tables.reports import Report, ReportLink
 from db.tables.reports import ReportState as ReportState
+from deliveries.conversations import Talk, keep_talk, present_talk
 from deliveries.ledger import open_delivery
 from deliveries.wording import Rows, button, html, message
 from officers import roster
@@ -33,6 +34,8 @@ from texts.times import say_time
 _OPEN = (ReportState.TAKEN, ReportState.VERIFYING)
 OUTCOMES = (ReportState.RESOLVED, ReportState.HANDED_OVER, ReportState.UNFOUNDED)
 QUESTION_LIMIT = 1000
+#: The conversation in which a reporter answers; its one step is "text".
+ANSWER_FLOW = "answer"
 
 
 def officer_buttons(report_id: int) -> Rows:
@@ -113,7 +116,18 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
     )
     if not told:
         raise Refusal("report.no_contact", number=report.number)
+    await _let_them_type(session, report, now=now)
     return report
+
+
+async def _let_them_type(session: AsyncSession, report: Report, *, now: datetime) -> None:
+    """Take the reporter's next words for the answer, unless they are in the middle of something else."""
+    link = await session.get(ReportLink, report.id)
+    if link is None:
+        return
+    chat = open_link(keys_of(session), report.number, link.sealed)
+    if await present_talk(session, chat, now=now) is None:
+        await keep_talk(session, Talk(chat, ANSWER_FLOW, "text", {"report": report.id}), now=now)
 
 
 async def add_answer(
