@@ -236,27 +236,39 @@ async def open_database(settings: Settings) -> tuple[AsyncEngine, Sessions]:
     Raises:
         BadSettings: The key ring is another one.
     """
-    keys = load_keys(settings)
-    engine = make_engine(settings.database_url)
-    sessions = Sessions(engine, keys)
+    engine, sessions = _reach_database(settings)
     try:
-        await upgrade(engine)
+        await _prepare(engine, sessions)
+    except BadSettings:
+        await engine.dispose()
+        raise
+    return engine, sessions
+
+
+def _reach_database(settings: Settings) -> tuple[AsyncEngine, Sessions]:
+    engine = make_engine(settings.database_url)
+    return engine, Sessions(engine, load_keys(settings))
+
+
+async def _prepare(engine: AsyncEngine, sessions: Sessions) -> None:
+    await upgrade(engine)
+    try:
         async with sessions.begin() as session:
             await check_keys(session)
     except CannotOpen:
-        await engine.dispose()
         raise BadSettings(
             ["SECRET_KEY does not open this database: it was sealed with another key; restore that one from a backup"]
         ) from None
-    return engine, sessions
 
 
 async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyncio.Event | None = None) -> None:
     """Run the bot until told to stop (SIGTERM, SIGINT, or `stopping`), then end with nothing half-done."""
     stopping = stopping or stop_signals()
-    engine, sessions = await open_database(settings)
+    engine, sessions = _reach_database(settings)
     try:
+        # Held before anything is changed: a second start must not migrate under a running process.
         async with sole_process(engine):
+            await _prepare(engine, sessions)
             async with sessions.begin() as session:
                 await sync_administrators(session, settings.admin_ids, now=clock())
             await _serve(settings, sessions, clock, stopping)

@@ -155,6 +155,7 @@ async def follow(session: AsyncSession, *, now: datetime, rate: float | None, po
         # What is still expected to end at a certain minute changes by itself; that alone is no news.
         news = hashlib.sha256(repr((notice.state, progress)).encode()).digest()
         if news == broadcast.progress_said:
+            broadcast.progress_at = now  # counted; not again before EVERY has passed
             continue
         if await _say(session, broadcast, notice, markup, now=now):
             broadcast.progress_said = news

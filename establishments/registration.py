@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.languages import language_of
@@ -32,6 +32,8 @@ CONSENT_VERSION = "2026-11"
 NAME_LIMIT = 120
 ADDRESS_LIMIT = 200
 REASON_LIMIT = 500
+#: How many of one chat's applications may wait at once; each one calls every officer who decides.
+MOST_WAITING = 10
 #: First letters of deep-link payloads: an establishment's own link, and a colleague's.
 PLACE_PREFIX = "c"
 _CODE = re.compile(r"cs-(\d{1,9})", re.ASCII)
@@ -64,7 +66,8 @@ async def apply_for(
     """Store an owner's application with their consent, and ask the officers who may decide.
 
     Raises:
-        Refusal: `enrol.already` when this chat already speaks for the same name and address.
+        Refusal: `enrol.already` when this chat already speaks for the same name and address; `enrol.too_many` when
+            MOST_WAITING of its applications wait for an officer's yes.
     """
     name = short_text(application.name, limit=NAME_LIMIT)
     address = short_text(application.address, limit=ADDRESS_LIMIT)
@@ -81,6 +84,18 @@ async def apply_for(
     )
     if same is not None:
         raise Refusal("enrol.already", name=same.name, code=same.code)
+    waiting = await session.scalar(
+        select(func.count())
+        .select_from(Establishment)
+        .join(Contact, Contact.establishment_id == Establishment.id)
+        .where(
+            Contact.channel == by.channel,
+            Contact.address == by.address,
+            Establishment.state == EstablishmentState.PENDING,
+        )
+    )
+    if (waiting or 0) >= MOST_WAITING:
+        raise Refusal("enrol.too_many", limit=MOST_WAITING)
     place = Establishment(
         kind=application.kind,
         name=name,

@@ -76,8 +76,11 @@ async def _ask_content(turn: Turn, talk: Talk) -> Question:
     number = await count_parts(turn.session, report_id)
     urgent = bool(talk.answers.get("urgent"))
     toggle = Choice(_CALM, turn.plain("button.not_now")) if urgent else Choice(_URGENT, turn.plain("button.right_now"))
+    markup = turn.html("report.ready_urgent" if urgent else "report.ready", n=number)
+    if talk.answers.get("telling_file"):
+        markup += "\n\n" + turn.html("report.telling_file")
     return Question(
-        turn.html("report.ready_urgent" if urgent else "report.ready", n=number),
+        markup,
         (Choice(_SEND, turn.plain("button.send")), toggle),
     )
 
@@ -95,6 +98,9 @@ async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
         talk.answers["report"] = report.id
     await _add(turn, talk.answers["report"], answer)
+    # Pictures are drawn anew; what other files say about who made them, and where, we cannot take out.
+    if answer.media is not None and answer.media.kind in ("document", "video"):
+        talk.answers["telling_file"] = True
     # Of an album only the first picture is answered.
     return "" if answer.is_same_album else "content"
 
