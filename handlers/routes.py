@@ -71,7 +71,7 @@ COMMANDS = (
 _CODE = re.compile(r"(?<!\d)(?:\d[ .-]?){15}\d(?!\d)")
 _STOP_WORDS = frozenset({"dung", "stop"})
 #: Conversations in which even these words are what somebody wants to say.
-_FREE_WRITING = frozenset({reports.REPORT.name, reports.ANSWER.name, triage.ASK.name, notices.COMPOSE.name})
+_FREE_WRITING = frozenset({reports.REPORT.name, triage.ASK.name, notices.COMPOSE.name})
 
 
 def add_routes(application: App) -> None:

@@ -257,7 +257,9 @@ def test_what_ends_the_process_is_logged_without_its_words(output):
         *("uvicorn.access", "anything"),
     ],
 )
-def test_other_libraries_are_heard_from_warning_on(output, name):
+def test_other_libraries_are_heard_from_warning_on(output, name, monkeypatch):
+    # A server started by another test in this process leaves uvicorn's loggers cut off.
+    monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     logging.getLogger(name).info("to %s", REPORT)
     logging.getLogger(name).debug("to %s", REPORT)
     assert output.getvalue() == ""

@@ -509,3 +509,30 @@ async def test_what_was_never_sent_is_nobodys_business(world):
     await guest.sends(f"/kiemtra {number_in(officer)}")
     guest.sees(phrase("verify.unknown"))
     guest.sees_not("Khoá cửa")
+
+
+async def test_a_typed_word_confirms_the_newest_notice_that_waits(world):
+    lan = await world.owner("lan", "Hoa Sen")
+    officer = await world.officer("binh")
+    number = await sends_notice(officer, lan)
+    await lan.sends("đã nhận")
+    lan.sees("Hoa Sen", "đã nhận")
+    await progress(officer, number)
+    officer.sees("đã xác nhận 1")
+    await lan.sends("Đã nhận")
+    lan.sees(phrase("notice.none_waiting"))
+
+
+async def test_registrations_that_wait_can_be_looked_up_again(world):
+    officer = await world.officer("binh")
+    lan = await world.person("lan")
+    await officer.sends("/duyet")
+    officer.sees(phrase("approvals.none"))
+    await lan.sends("/dangky")
+    for act, what in (("presses", "Nhà nghỉ"), ("sends", "Hoa Sen"), ("sends", "12 Lê Lợi"), ("sends", "0912 345 678")):
+        await getattr(lan, act)(what)
+    await lan.presses("Đồng ý")
+    await officer.sends("/duyet")
+    officer.sees("Hoa Sen")
+    await officer.presses("Duyệt")
+    lan.sees(phrase("enrol.approved"))

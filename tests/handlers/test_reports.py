@@ -543,8 +543,54 @@ async def test_a_shift_is_started_shown_and_ended(world):
     await duty.sends("/truc")
     duty.sees("Dung: 08:00–20:00")
     await duty.presses("Kết thúc ca")
+    duty.sees(phrase("duty.end_sure"))
+    await duty.presses("Đồng ý kết thúc")
     duty.sees("Dung kết thúc ca")
     admin.sees(phrase("duty.alarm"))
+
+
+async def test_the_last_one_on_duty_may_think_again(world):
+    duty = await world.officer("dung", Role.DUTY, on_duty=True)
+    await duty.sends("/truc")
+    await duty.presses("Kết thúc ca")
+    await duty.presses("Ở lại trực")
+    duty.sees(phrase("duty.stays"))
+    await duty.sends("/truc")
+    duty.sees("Dung: ")
+
+
+async def test_a_shift_ends_at_once_while_somebody_else_is_on_duty(world):
+    duty = await world.officer("dung", Role.DUTY, on_duty=True)
+    await world.officer("em", Role.DUTY, on_duty=True)
+    await duty.sends("/truc")
+    await duty.presses("Kết thúc ca")
+    duty.sees("Dung kết thúc ca")
+
+
+async def test_the_answer_to_a_question_may_simply_be_typed(world, lan):
+    duty = await world.officer("dung", Role.DUTY, on_duty=True)
+    await lan.sends("/baotin")
+    await lan.sends("Có nhóm lạ ở phòng 12.")
+    await lan.presses("Gửi")
+    await duty.presses("Nhận xử lý")
+    await duty.presses("Hỏi thêm")
+    await duty.sends("Xe màu gì?")
+    await lan.looks()
+    await lan.sends("Xe màu đỏ.")
+    lan.sees(phrase("report.answered"))
+    duty.sees("Xe màu đỏ.")
+
+
+async def test_stopping_is_heard_also_when_an_answer_is_awaited(world, lan):
+    duty = await world.officer("dung", Role.DUTY, on_duty=True)
+    await lan.sends("/baotin")
+    await lan.sends("Có nhóm lạ ở phòng 12.")
+    await lan.presses("Gửi")
+    await duty.presses("Nhận xử lý")
+    await duty.presses("Hỏi thêm")
+    await duty.sends("Xe màu gì?")
+    await lan.sends("DỪNG")
+    lan.sees(phrase("report.stopped"))
 
 
 async def test_handing_over_leaves_no_gap(world, lan):
