@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.templating import Jinja2Templates
+from starlette.types import Receive, Scope, Send
 
 from channels.gateway import Upload
 from channels.port import MediaKind
@@ -307,7 +308,7 @@ class ChatRoutes:
         if await self._chat.language_of(address) is None:
             raise _Refused("no_chat")
         last = request.headers.get("last-event-id") or request.query_params.get("after", "0")
-        return StreamingResponse(
+        return _EventStream(
             self._stream(address, _number(last)),
             media_type="text/event-stream",
             # nginx holds back what it may buffer
@@ -371,6 +372,15 @@ class ChatRoutes:
 
 def _own(message: Mapping[str, Any] | None) -> Response:
     return JSONResponse({"ok": True, "message": message})
+
+
+class _EventStream(StreamingResponse):
+    """Ends its events when the page is gone, also when that is noticed while something is being written: otherwise
+    the garbage collector would have to, at a time and in a task of its own."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(cast(Any, self.body_iterator)):
+            await super().__call__(scope, receive, send)
 
 
 def _sse(event: PageEvent) -> bytes:
