@@ -37,6 +37,7 @@ from channels.web import WebChat, WebGateway, WebRefusal, address_of, erase_mess
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
+from db.tables.web import WebChat as WebChatRow
 from db.tables.web import WebFile
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
@@ -346,11 +347,12 @@ async def test_a_button_that_is_not_there_now_cannot_be_pressed(chat, bot, updat
     assert len(await updates()) == 1
 
 
-async def test_the_answer_to_a_repeated_press_stays_when_the_button_has_gone(chat, bot):
+async def test_the_answer_to_a_repeated_press_stays_when_the_button_has_gone(chat, bot, updates):
     await bot.send_message(LAN, "Chọn", reply_markup=buttons("Gửi"))
     await chat.press(LAN, 1, "data-Gửi", "nonce-01")
     await bot.edit_message_text("Xong", LAN, 1)
     await chat.press(LAN, 1, "data-Gửi", "nonce-01")
+    assert len(await updates()) == 1
 
 
 async def test_places_and_files_are_updates(chat, updates):
@@ -554,8 +556,14 @@ async def test_opening_again_keeps_the_language_unless_asked(chat):
     assert await chat.language_of(LAN) == "en"
 
 
-async def test_seen_only_grows_and_never_past_what_is_there(chat, bot):
+async def test_seen_only_grows_and_never_past_what_is_there(chat, bot, sessions):
+    async def seen() -> int:
+        async with sessions.reading() as session:
+            return await session.scalar(select(WebChatRow.seen_seq).where(WebChatRow.address == LAN))
+
     await bot.send_message(LAN, "x")
     await chat.seen(LAN, 99)
+    assert await seen() == 0
     await chat.seen(LAN, 1)
     await chat.seen(LAN, 0)
+    assert await seen() == 1
