@@ -105,10 +105,10 @@ class _Master:
 
 
 def padded(plain: bytes) -> bytes:
-    """`plain` made a little longer (by an eighth, at least up to the next 256), so that the length of what is sealed
-    does not tell which of two sealed things is the same."""
-    step = max(256, 1 << max(len(plain).bit_length() - 4, 0))
-    return plain + b"\x80" + bytes(-(len(plain) + 1) % step)
+    """`plain` made as long as the next power of two, at least 256: a size in the open then says next to nothing of
+    what is sealed, nor which of two sealed things is the same."""
+    size = max(256, 1 << len(plain).bit_length())
+    return plain + b"\x80" + bytes(size - len(plain) - 1)
 
 
 def unpadded(longer: bytes) -> bytes:
