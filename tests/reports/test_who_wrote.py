@@ -73,7 +73,7 @@ async def test_people_still_see_the_minute(mixed_world: World):
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 5000, 2**20, 2**20 + 1])
-def test_padding_costs_an_eighth_at_most_and_comes_off(size: int):
+def test_padding_goes_to_a_power_of_two_and_comes_off(size: int):
     plain = b"\x80" * size
     assert unpadded(padded(plain)) == plain
     assert len(padded(plain)) == max(256, 1 << size.bit_length())
