@@ -10,7 +10,7 @@ import pytest
 from bot.bench_kill import torment
 from tests.processes import url_of
 
-KILLS = 12
+KILLS = 4
 
 
 @pytest.mark.timeout(400)
