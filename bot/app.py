@@ -30,7 +30,8 @@ from channels.api import call
 from channels.inbound import store_updates
 from channels.port import Capabilities, Limits, Media, Recipient
 from channels.sender import Sender
-from channels.web import WebChat, WebGateway, erase_messages
+from channels.web import WebChat, WebGateway
+from channels.web_store import erase_messages
 from db.engine import Sessions, make_engine
 from db.key_check import check_keys
 from db.sealing import CannotOpen
@@ -198,7 +199,7 @@ class House:
 async def erase_transcript(session: AsyncSession, chat: Recipient) -> None:
     """Wipe what we keep of a chat's messages; other platforms keep their own."""
     if chat.channel == WebGateway.name:
-        await erase_messages(session, chat.address)
+        await erase_messages(session, chat)
 
 
 def make_application(line: Line, services: Services) -> App:

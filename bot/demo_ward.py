@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.notices import Draft, Response, schedule_notice
 from broadcasts.opening import open_broadcast
 from channels.port import Recipient
+from channels.web_store import Chat, chat_row
 from db.base import Base
+from db.engine import keys_of
 from db.tables.broadcasts import Broadcast, BroadcastPlace, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import (
@@ -143,7 +145,9 @@ async def build_ward(session: AsyncSession, *, now: datetime, policy: Policy) ->
     await _add_officers(session, now=now)
     await _add_group(session, places, joined_at)
     chats = {contact["address"] for contact in contacts} | {"demo-silent-area", "demo-silent-front"}
-    await session.execute(insert(WebChat), list(_chats(chats, joined_at)))
+    # They have written, long ago: chats that never were written in are forgotten.
+    rows = [chat_row(keys_of(session), Chat(Recipient(CHANNEL, one), "vi", 1, 1, 1), opened_at=None) for one in chats]
+    await session.execute(insert(WebChat), rows)
     await _add_finished_notice(session, at=now - timedelta(days=9), policy=policy)
     await _add_planned_notice(session, now=now, policy=policy)
     for text, outcome, ago in _REPORTS:
@@ -210,19 +214,6 @@ def _contacts(places: list[dict[str, Any]], joined_at: datetime) -> Iterator[dic
             "role": ContactRole.OWNER,
             "created_at": joined_at,
             "blocked_at": joined_at + timedelta(days=11) if number in _BLOCKED else None,
-        }
-
-
-def _chats(addresses: set[str], at: datetime) -> Iterator[Mapping[str, Any]]:
-    for address in sorted(addresses):
-        # They have written once, long ago: chats that never were written in are forgotten.
-        yield {
-            "address": address,
-            "language": "vi",
-            "opened_at": at,
-            "last_message_id": 1,
-            "last_seq": 1,
-            "seen_seq": 1,
         }
 
 

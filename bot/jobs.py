@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.opening import finish_done, open_due
 from broadcasts.progress import follow
+from channels.gateway import forget_menus
 from channels.inbound import forget_updates
 from channels.languages import language_of
-from channels.web import purge
+from channels.web_store import purge
 from db.engine import Sessions
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
@@ -103,6 +104,7 @@ class Jobs:
             await do(lambda session: forget_links(session, now=now))
             await do(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
             await do(lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT))
+            await do(lambda session: forget_menus(session, now=now))
             await do(lambda session: end_expired_talks(session, now=now, policy=self._policy))
 
     @asynccontextmanager

@@ -7,7 +7,6 @@ Source of names, shapes and refusals: core.telegram.org/bots/api (Bot API 10.0, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from abc import abstractmethod
@@ -18,11 +17,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
 from telegram.ext import ExtBot
 from telegram.request import BaseRequest, RequestData
 
 from channels.port import Capabilities, Limits, MediaKind
 from db.engine import Sessions, keys_of
+from db.marks import day_mark, days_until
+from db.sealing import KeyRing, padded, unpadded
 from db.tables.web import TextMenu
 from texts.folding import fold
 from texts.markup import is_blank, parse, split, utf16_len
@@ -61,6 +63,11 @@ class ApiRefusal(Exception):
 def bad_request(description: str) -> ApiRefusal:
     """The refusal of a call that cannot be right."""
     return ApiRefusal(400, f"Bad Request: {description}")
+
+
+def no_file() -> ApiRefusal:
+    """The refusal of a file we do not have, or have no more: whoever has it uploads it again."""
+    return bad_request("wrong file identifier/HTTP URL specified")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +191,12 @@ def press_update(update_id: int, query_id: str, data: str, *, sender: Json, mess
     return {"update_id": update_id, "callback_query": {**query, "chat_instance": str(message["chat"]["id"])}}
 
 
-def update_number(*parts: str) -> int:
-    """A number that is the same for the same parts: 52 bits, so that every JSON reader keeps it exact."""
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 12
+def update_number(keys: KeyRing, *parts: str) -> int:
+    """A number that is the same for the same parts: 52 bits, so that every JSON reader keeps it exact.
+
+    It stands in clear beside what was sent; without the key nobody can try whether it is of parts they guess.
+    """
+    return int(keys.fingerprint("update", *parts)[:13], 16)
 
 
 class Gateway(BaseRequest):
@@ -445,7 +454,7 @@ class MessageGateway(Gateway):
             return await self.keep_file(kind, upload)
         found = await self.find_file(named) if named else None
         if found is None:
-            raise bad_request("wrong file identifier/HTTP URL specified")
+            raise no_file()
         return replace(found, kind=kind)
 
     async def call_edit_message_text(self, params: Params, files: Mapping[str, Upload]) -> Json:
@@ -618,7 +627,7 @@ class TextGateway(Gateway):
     async def _send_file(self, kind: MediaKind, params: Params, files: Mapping[str, Upload]) -> Json:
         upload = files.get(kind)
         if upload is None:
-            raise bad_request("wrong file identifier/HTTP URL specified")
+            raise no_file()
         address, shown = str(params["chat_id"]), _shown(params, "caption")
         if not shown.buttons and shown.keyboard is None:
             message_id = await self.deliver_file(address, kind, upload, shown.text)
@@ -662,28 +671,32 @@ class TextGateway(Gateway):
 
     async def open_menu(self, address: str) -> Menu | None:
         """The menu that can be answered now."""
+        menu_id = self._menu_id(address)
         async with self._sessions.reading() as session:
-            row = await session.get(TextMenu, self._menu_id(address))
-            if row is None or row.expires_at <= self._clock():
+            row = await session.get(TextMenu, menu_id)
+            if row is None:
                 return None
-            plain = json.loads(keys_of(session).open(_MENU_PURPOSE, row.body, bound_to=row.id))
+            plain = json.loads(unpadded(keys_of(session).open(_MENU_PURPOSE, row.sealed, bound_to=menu_id)))
+        if datetime.fromisoformat(plain.pop("expires_at")) <= self._clock():
+            return None
         return Menu(**{**plain, "options": tuple(plain["options"])})
 
     async def _keep(self, address: str, menu: Menu | None) -> None:
-        menu_id, now = self._menu_id(address), self._clock()
+        menu_id, expires_at = self._menu_id(address), self._clock() + MENU_LIFE
         async with self._sessions.begin() as session:
-            await session.execute(delete(TextMenu).where((TextMenu.id == menu_id) | (TextMenu.expires_at <= now)))
+            await session.execute(delete(TextMenu).where(TextMenu.id == menu_id))
             if menu is not None:
-                plain = json.dumps(asdict(menu), ensure_ascii=False).encode()
-                body = keys_of(session).seal(_MENU_PURPOSE, plain, bound_to=menu_id)
-                session.add(TextMenu(id=menu_id, body=body, expires_at=now + MENU_LIFE))
+                keys = keys_of(session)
+                plain = json.dumps({**asdict(menu), "expires_at": expires_at.isoformat()}, ensure_ascii=False)
+                sealed = keys.seal(_MENU_PURPOSE, padded(plain.encode()), bound_to=menu_id)
+                session.add(TextMenu(id=menu_id, sealed=sealed, day=day_mark(keys, _MENU_PURPOSE, expires_at)))
 
     async def inbound(self, address: str, text: str, message_id: str, language: str | None = None) -> Json:
         """The Update a typed line means: a press of the open menu's button, or a message.
 
         The same `message_id` of the same chat gives the same `update_id`.
         """
-        update_id = update_number(self.name, address, message_id)
+        update_id = update_number(self._sessions.keys, self.name, address, message_id)
         sender, chat = visitor(address, language=language), private_chat(address)
         menu = await self.open_menu(address)
         chosen = menu.choice(text) if menu else None
@@ -699,6 +712,12 @@ class TextGateway(Gateway):
         content = Content(text=text, entities=command_entities(text))
         message = api_message(content, message_id=message_id, chat=chat, sender=sender, at=self._clock())
         return {"update_id": update_id, "message": message}
+
+
+async def forget_menus(session: AsyncSession, *, now: datetime) -> None:
+    """Drop the menus that ended before today; they cannot be answered any more."""
+    over = days_until(keys_of(session), _MENU_PURPOSE, now)
+    await session.execute(delete(TextMenu).where(TextMenu.day.in_(over)))
 
 
 def _menu_of(content: Content, words: Mapping[str, str]) -> tuple[tuple[Json, ...], list[str]]:

@@ -2,7 +2,7 @@
 
 `WebGateway` is the bot's side (Bot API calls), `WebChat` the visitor's side (what the HTTP routes call). Both write
 in one transaction and then wake the open pages through the `Hub`; a page reads what it has not seen from the tables,
-so nothing is lost and nothing waits in memory.
+so nothing is lost and nothing waits in memory. How the tables keep it is in `channels.web_store`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import json
 import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import filetype
-from sqlalchemy import Exists, delete, func, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels import web_store as store
 from channels.api import Unreachable
 from channels.gateway import (
     ApiRefusal,
@@ -37,20 +36,20 @@ from channels.gateway import (
     api_message,
     bad_request,
     command_entities,
+    no_file,
     press_update,
     private_chat,
     update_number,
     visitor,
 )
-from channels.inbound import insert_ignoring, store_updates
+from channels.inbound import store_updates
 from channels.languages import choose_language, chosen_language
 from channels.port import Capabilities, MediaKind, Recipient
-from db.engine import Sessions, keys_of
-from db.sealing import KeyRing, padded, unpadded
-from db.tables import web as rows
+from channels.web_store import Chat, Message
+from db.engine import Sessions
+from db.sealing import KeyRing
 from texts.markup import clean, is_blank, utf16_len
 
-_MESSAGE, _FILE = "web-message", "web-file"
 #: Longest text a visitor may post at once, UTF-16 units.
 MAX_TEXT = 4000
 MAX_CAPTION = 1024
@@ -201,100 +200,34 @@ class Hub:
         return sum(map(len, self._streams.values()))
 
 
-# --- messages and files in the tables -----------------------------------------------------------------------------
+# --- messages and files as pages get them -------------------------------------------------------------------------
 
 
-def _random_id() -> str:
-    return secrets.token_urlsafe(18)
-
-
-def _day(at: datetime) -> datetime:
-    """All that is written in the open of when something was: the minute would tell who sent a report."""
-    return at.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _sealed(session: AsyncSession, row_id: str, content: Content, at: datetime) -> bytes:
-    plain = json.dumps({"at": at.isoformat(), "content": content.to_dict()}, ensure_ascii=False).encode()
-    return keys_of(session).seal(_MESSAGE, padded(plain), bound_to=row_id)
-
-
-def _opened(session: AsyncSession, message: rows.WebMessage) -> tuple[Content, datetime]:
-    """What a message says, and when it was sent; of a deleted one nothing, and the day."""
-    if message.body is None:
-        return Content(), message.at
-    body = json.loads(unpadded(keys_of(session).open(_MESSAGE, message.body, bound_to=message.id)))
-    return Content.from_dict(body["content"]), datetime.fromisoformat(body["at"])
-
-
-@dataclass(frozen=True, slots=True)
-class _Counters:
-    """A chat's row id and the last of the numbers just taken for it."""
-
-    chat_id: int
-    message_id: int
-    seq: int
-
-
-async def _take_numbers(session: AsyncSession, address: str, *, messages: int, changes: int) -> _Counters | None:
-    table = rows.WebChat
-    taken = await session.execute(
-        update(table)
-        .where(table.address == address)
-        .values(last_message_id=table.last_message_id + messages, last_seq=table.last_seq + changes)
-        .returning(table.id, table.last_message_id, table.last_seq)
-        .execution_options(synchronize_session=False)
-    )
-    row = taken.first()
-    return _Counters(*row) if row else None
-
-
-async def _write(
-    session: AsyncSession, address: str, contents: Sequence[Content], *, from_bot: bool, now: datetime
-) -> list[rows.WebMessage] | None:
-    """New messages at the end of a chat; None where there is no such chat."""
-    taken = await _take_numbers(session, address, messages=len(contents), changes=len(contents))
-    if taken is None:
-        return None
-    written = []
-    for back, content in zip(range(len(contents) - 1, -1, -1), contents, strict=True):
-        row_id = _random_id()
-        message = rows.WebMessage(
-            id=row_id,
-            chat_id=taken.chat_id,
-            message_id=taken.message_id - back,
-            seq=taken.seq - back,
-            from_bot=from_bot,
-            at=_day(now),
-            edited=False,
-            body=_sealed(session, row_id, content, now),
-        )
-        session.add(message)
-        written.append(message)
-    await session.flush()
-    for message, content in zip(written, contents, strict=True):
-        session.add_all(rows.WebAttachment(message=message.id, file_id=file.id) for file in content.files)
-    return written
-
-
-def _page_message(session: AsyncSession, message: rows.WebMessage) -> Json:
-    """A message as the page gets it; see the HTTP contract."""
-    content, at = _opened(session, message)
+def _page_message(message: Message) -> Json:
+    """A message as the page gets it; see the HTTP contract. A file's name begins with the message that shows it."""
+    content = message.content or Content()
     return {
         "id": message.message_id,
         "seq": message.seq,
         "from": "bot" if message.from_bot else "me",
-        "at": at.isoformat(),
+        "at": message.at.isoformat(),
         "text": content.text,
         "entities": list(content.entities),
         "buttons": [[_page_button(button) for button in row] for row in content.buttons],
         "keyboard": _page_keyboard(content),
         "files": [
-            {"id": file.id, "kind": file.kind, "name": file.name, "mime": file.mime, "size": file.size}
+            {
+                "id": f"{message.message_id}-{file.id}",
+                "kind": file.kind,
+                "name": file.name,
+                "mime": file.mime,
+                "size": file.size,
+            }
             for file in content.files
         ],
         "location": content.location,
         "edited": message.edited,
-        "deleted": message.body is None,
+        "deleted": message.content is None,
         "silent": content.silent,
     }
 
@@ -344,30 +277,11 @@ def _sides(mime: str, content: bytes) -> tuple[int, int]:
         return 0, 0
 
 
-def _new_file(
-    keys: KeyRing, kind: MediaKind, upload: Upload, *, from_bot: bool, now: datetime
-) -> tuple[FileRef, rows.WebFile]:
+def _new_file(keys: KeyRing, kind: MediaKind, upload: Upload) -> tuple[FileRef, dict[str, Any]]:
     """A file and its row, sealed. Takes a while for large ones: call it in a thread, outside any transaction."""
     really, name, mime, width, height = inspect(kind, upload.name, upload.content)
-    file = FileRef(_random_id(), really, name, mime, len(upload.content), width, height)
-    about = json.dumps([file.kind, file.name, file.mime, file.size, file.width, file.height]).encode()
-    row = rows.WebFile(
-        id=file.id,
-        from_bot=from_bot,
-        at=_day(now),
-        about=keys.seal(_FILE, padded(about), bound_to=f"{file.id}:about"),
-        content=keys.seal(_FILE, padded(upload.content), bound_to=file.id),
-    )
-    return file, row
-
-
-def _file_ref(session: AsyncSession, file_id: str, about: bytes) -> FileRef:
-    return FileRef(file_id, *json.loads(unpadded(keys_of(session).open(_FILE, about, bound_to=f"{file_id}:about"))))
-
-
-def _file_content(keys: KeyRing, file_id: str, sealed: bytes) -> bytes:
-    """Takes a while for large files: call it in a thread."""
-    return unpadded(keys.open(_FILE, sealed, bound_to=file_id))
+    file = FileRef(secrets.token_urlsafe(18), really, name, mime, len(upload.content), width, height)
+    return file, store.file_row(keys, file, upload.content)
 
 
 # --- the bot's side -----------------------------------------------------------------------------------------------
@@ -403,81 +317,81 @@ class WebGateway(MessageGateway):
                 raise
             raise Unreachable("the database took nothing") from error
 
+    def recipient(self, address: str) -> Recipient:
+        """Whom an address of this channel names."""
+        return Recipient(self.name, address)
+
     async def chat_of(self, address: str) -> Json:
         async with self.sessions.reading() as session:
-            if await session.scalar(select(rows.WebChat.id).where(rows.WebChat.address == address)) is None:
-                raise _no_chat()
+            await self._chat(session, address)
         return private_chat(address)
 
-    def shown(
-        self, address: str, message: rows.WebMessage, content: Content, at: datetime, *, language: str | None = None
-    ) -> Json:
-        """A row as a Bot API Message."""
-        sender = self.me() if message.from_bot else visitor(address, language=language)
-        return api_message(content, message_id=message.message_id, chat=private_chat(address), sender=sender, at=at)
+    async def _chat(self, session: AsyncSession, address: str, *, to_change: bool = False) -> Chat:
+        chat = await store.find_chat(session, self.recipient(address), to_change=to_change)
+        if chat is None:
+            raise bad_request("chat not found")
+        return chat
+
+    def shown(self, address: str, message: Message, *, language: str | None = None) -> Json:
+        """A message as the Bot API shows it."""
+        return api_message(
+            message.content or Content(),
+            message_id=message.message_id,
+            chat=private_chat(address),
+            sender=self.me() if message.from_bot else visitor(address, language=language),
+            at=message.at,
+        )
 
     async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
         now = self.clock()
+        files = [file.id for content in contents for file in content.files]
         async with self.sessions.begin() as session:
-            written = await _write(session, address, contents, from_bot=True, now=now)
-            if written is None:
-                raise _no_chat()
+            chat = await self._chat(session, address, to_change=True)
+            if files and not await store.show_files(session, files, now=now):
+                raise no_file()
+            added = await store.add_messages(session, chat, contents, from_bot=True, now=now)
         self.hub.changed(address, by_bot=True)
-        return [self.shown(address, message, content, now) for message, content in zip(written, contents, strict=True)]
+        return [self.shown(address, message) for message in added]
 
     async def change(self, address: str, message_id: str, change: Callable[[Content], Content]) -> Json:
         async with self.sessions.begin() as session:
-            message = await self._own(session, address, message_id, "edit")
-            before, at = _opened(session, message)
-            content = change(before)
-            await self._renew(session, address, message)
-            message.body = _sealed(session, message.id, content, at)
-            message.edited = True
+            chat, message, before = await self._own(session, address, message_id, "edit")
+            new = replace(message, content=change(before), edited=True)
+            changed = await store.change_message(session, chat, new)
         self.hub.changed(address, by_bot=True)
-        return self.shown(address, message, content, at)
+        return self.shown(address, changed)
 
     async def remove(self, address: str, message_id: str) -> None:
         async with self.sessions.begin() as session:
-            message = await self._own(session, address, message_id, "delete")
-            await self._renew(session, address, message)
-            message.body = None
-            await session.execute(delete(rows.WebAttachment).where(rows.WebAttachment.message == message.id))
+            chat, message, _ = await self._own(session, address, message_id, "delete")
+            await store.delete_message(session, chat, message)
         self.hub.changed(address, by_bot=True)
 
-    async def _own(self, session: AsyncSession, address: str, message_id: str, to: str) -> rows.WebMessage:
-        chat_id = await session.scalar(select(rows.WebChat.id).where(rows.WebChat.address == address).with_for_update())
-        if chat_id is None:
-            raise _no_chat()
-        message = await _message(session, chat_id, int(message_id)) if message_id.isdecimal() else None
-        if message is None or not message.from_bot or message.body is None:
+    async def _own(
+        self, session: AsyncSession, address: str, message_id: str, to: str
+    ) -> tuple[Chat, Message, Content]:
+        chat = await self._chat(session, address, to_change=True)
+        message = await store.find_message(session, chat.who, int(message_id)) if message_id.isdecimal() else None
+        if message is None or not message.from_bot or message.content is None:
             raise bad_request(f"message to {to} not found")
-        return message
-
-    async def _renew(self, session: AsyncSession, address: str, message: rows.WebMessage) -> None:
-        taken = await _take_numbers(session, address, messages=0, changes=1)
-        if taken is None:
-            raise _no_chat()
-        message.seq = taken.seq
+        return chat, message, message.content
 
     async def keep_file(self, kind: MediaKind, upload: Upload) -> FileRef:
-        file, row = await asyncio.to_thread(
-            _new_file, self.sessions.keys, kind, upload, from_bot=True, now=self.clock()
-        )
+        file, row = await asyncio.to_thread(_new_file, self.sessions.keys, kind, upload)
         async with self.sessions.begin() as session:
-            session.add(row)
+            await store.add_file(session, row, now=self.clock())
         return file
 
     async def find_file(self, file_id: str) -> FileRef | None:
         async with self.sessions.reading() as session:
-            about = await session.scalar(select(rows.WebFile.about).where(rows.WebFile.id == file_id))
-            return None if about is None else _file_ref(session, file_id, about)
+            return await store.find_file(session, file_id)
 
     async def download(self, path: str) -> bytes:
         async with self.sessions.reading() as session:
-            sealed = await session.scalar(select(rows.WebFile.content).where(rows.WebFile.id == path))
-            if sealed is None:
-                raise ApiRefusal(404, "Not Found")
-            return await asyncio.to_thread(_file_content, keys_of(session), path, sealed)
+            sealed = await store.sealed_file(session, path)
+        if sealed is None:
+            raise ApiRefusal(404, "Not Found")
+        return await asyncio.to_thread(store.open_file, self.sessions.keys, path, sealed)
 
     async def call_answer_callback_query(self, params: Params, files: Mapping[str, Upload]) -> bool:
         """Show the answer to a press on the visitor's open pages."""
@@ -495,9 +409,7 @@ class WebGateway(MessageGateway):
         """Keep a menu of commands; the pages read it again."""
         scope, address, language = _scope(params)
         async with self.sessions.begin() as session:
-            await session.merge(
-                rows.WebCommands(scope=scope, language=language, commands=[dict(item) for item in params["commands"]])
-            )
+            await store.keep_commands(session, self.name, scope, language, params["commands"])
         self.hub.sign("commands", {}, address)
         return True
 
@@ -505,9 +417,7 @@ class WebGateway(MessageGateway):
         """Drop a menu of commands; the next wider one counts."""
         scope, address, language = _scope(params)
         async with self.sessions.begin() as session:
-            await session.execute(
-                delete(rows.WebCommands).where(rows.WebCommands.scope == scope, rows.WebCommands.language == language)
-            )
+            await store.drop_commands(session, self.name, scope, language)
         self.hub.sign("commands", {}, address)
         return True
 
@@ -515,12 +425,7 @@ class WebGateway(MessageGateway):
         """A menu of commands as it was set."""
         scope, _, language = _scope(params)
         async with self.sessions.reading() as session:
-            kept = await session.get(rows.WebCommands, (scope, language))
-            return kept.commands if kept else []
-
-
-def _no_chat() -> ApiRefusal:
-    return bad_request("chat not found")
+            return await store.first_commands(session, self.name, [(scope, language)])
 
 
 def _scope(params: Params) -> tuple[str, str | None, str]:
@@ -533,18 +438,11 @@ def _scope(params: Params) -> tuple[str, str | None, str]:
     return f"{scope['type']}:{address}" if address else scope["type"], address, str(params.get("language_code") or "")
 
 
-async def _message(session: AsyncSession, chat_id: int, message_id: int) -> rows.WebMessage | None:
-    found: rows.WebMessage | None = await session.scalar(
-        select(rows.WebMessage).where(rows.WebMessage.chat_id == chat_id, rows.WebMessage.message_id == message_id)
-    )
-    return found
-
-
 # --- the visitor's side -------------------------------------------------------------------------------------------
 
 #: One event for the page: its name, its seq (messages only), its data. The name "ping" is a mere sign of life.
 PageEvent = tuple[str, int | None, Json]
-_Act = Callable[[AsyncSession, rows.WebChat, datetime], Awaitable[tuple[rows.WebMessage | None, Json]]]
+_Act = Callable[[AsyncSession, Chat, datetime], Awaitable[tuple[Message | None, Json]]]
 
 
 class WebChat:
@@ -567,36 +465,25 @@ class WebChat:
         known = await self.language_of(address)
         if known == language or (known is not None and not rename):
             return False
+        who = self._gateway.recipient(address)
         async with self._sessions.begin() as session:
-            if known is not None:
-                await session.execute(
-                    update(rows.WebChat).where(rows.WebChat.address == address).values(language=language)
-                )
-                await choose_language(session, self._recipient(address), language)
-                return False
-            await session.execute(
-                insert_ignoring(session, rows.WebChat).values(
-                    address=address,
-                    language=language,
-                    last_message_id=0,
-                    last_seq=0,
-                    seen_seq=0,
-                    opened_at=_day(self._clock()),
-                )
-            )
-        return True
+            chat = await store.find_chat(session, who, to_change=True)
+            if chat is None:
+                await store.add_chat(session, Chat(who, language), now=self._clock())
+                return True
+            if rename:
+                await store.keep_chat(session, replace(chat, language=language))
+                await choose_language(session, who, language)
+        return False
 
     async def language_of(self, address: str) -> str | None:
         """The chat's language: the one chosen in it, else its page's; None where there is no such chat."""
         async with self._sessions.reading() as session:
-            chat = await session.scalar(select(rows.WebChat).where(rows.WebChat.address == address))
+            chat = await store.find_chat(session, self._gateway.recipient(address))
             return await self._language(session, chat) if chat else None
 
-    async def _language(self, session: AsyncSession, chat: rows.WebChat) -> str:
-        return await chosen_language(session, self._recipient(chat.address)) or chat.language
-
-    def _recipient(self, address: str) -> Recipient:
-        return Recipient(self._gateway.name, address)
+    async def _language(self, session: AsyncSession, chat: Chat) -> str:
+        return await chosen_language(session, chat.who) or chat.language
 
     async def post_text(self, address: str, text: str, nonce: str) -> Json:
         """The visitor writes.
@@ -627,31 +514,25 @@ class WebChat:
         if len(upload.content) > MAX_FILE:
             raise WebRefusal("too_large")
 
-        file, row = await asyncio.to_thread(
-            _new_file, self._sessions.keys, kind, upload, from_bot=False, now=self._clock()
-        )
+        file, row = await asyncio.to_thread(_new_file, self._sessions.keys, kind, upload)
 
-        async def act(session: AsyncSession, chat: rows.WebChat, now: datetime) -> tuple[rows.WebMessage, Json]:
-            session.add(row)
-            await session.flush()
+        async def act(session: AsyncSession, chat: Chat, now: datetime) -> tuple[Message, Json]:
+            await store.add_file(session, row, now=now)
             return await self._written(session, chat, Content(text=text, files=(file,)), now)
 
         return await self._act(address, nonce, act) or {}
 
     async def _say(self, address: str, nonce: str, content: Content) -> Json:
-        async def act(session: AsyncSession, chat: rows.WebChat, now: datetime) -> tuple[rows.WebMessage, Json]:
+        async def act(session: AsyncSession, chat: Chat, now: datetime) -> tuple[Message, Json]:
             return await self._written(session, chat, content, now)
 
         return await self._act(address, nonce, act) or {}
 
     async def _written(
-        self, session: AsyncSession, chat: rows.WebChat, content: Content, now: datetime
-    ) -> tuple[rows.WebMessage, Json]:
-        written = await _write(session, chat.address, [content], from_bot=False, now=now)
-        if written is None:
-            raise WebRefusal("no_chat")
-        shown = self._gateway.shown(chat.address, written[0], content, now, language=chat.language)
-        return written[0], {"message": shown}
+        self, session: AsyncSession, chat: Chat, content: Content, now: datetime
+    ) -> tuple[Message, Json]:
+        (message,) = await store.add_messages(session, chat, [content], from_bot=False, now=now)
+        return message, {"message": self._gateway.shown(chat.who.address, message, language=chat.language)}
 
     async def press(self, address: str, message_id: int, data: str, nonce: str) -> None:
         """The visitor presses a button.
@@ -660,58 +541,51 @@ class WebChat:
             WebRefusal: "old_button" when the message does not show it now; "no_chat".
         """
 
-        async def act(session: AsyncSession, chat: rows.WebChat, now: datetime) -> tuple[None, Json]:
-            message = await _message(session, chat.id, message_id)
-            if message is None or not message.from_bot:
+        async def act(session: AsyncSession, chat: Chat, now: datetime) -> tuple[None, Json]:
+            message = await store.find_message(session, chat.who, message_id)
+            if message is None or message.content is None:
                 raise WebRefusal("old_button")
-            content, at = _opened(session, message)
-            if not content.has_data(data):
+            if not message.from_bot or not message.content.has_data(data):
                 raise WebRefusal("old_button")
-            number = update_number(self._gateway.name, address, nonce)
+            number = self._update_number(address, nonce)
             return None, press_update(
                 number,
                 f"{number}:{address}",
                 data,
                 sender=visitor(address, language=chat.language),
-                message=self._gateway.shown(address, message, content, at),
+                message=self._gateway.shown(address, message),
             )
 
         await self._act(address, nonce, act)
 
     async def _act(self, address: str, nonce: str, act: _Act) -> Json | None:
         """One act of the visitor, once for each nonce; the page's view of the message it made, if it made one."""
-        now = self._clock()
+        now, who = self._clock(), self._gateway.recipient(address)
         async with self._sessions.begin() as session:
-            chat = await session.scalar(select(rows.WebChat).where(rows.WebChat.address == address).with_for_update())
+            chat = await store.find_chat(session, who, to_change=True)
             if chat is None:
                 raise WebRefusal("no_chat")
-            mark = keys_of(session).fingerprint("web-nonce", address, nonce)
-            earlier = await session.get(rows.WebPost, (chat.id, mark))
+            earlier = await store.find_post(session, who, nonce)
             if earlier is not None:
-                before = await _message(session, chat.id, earlier.message_id) if earlier.message_id else None
-                return _page_message(session, before) if before else None
+                before = await store.find_message(session, who, earlier) if earlier else None
+                return _page_message(before) if before else None
             message, what = await act(session, chat, now)
-            session.add(
-                rows.WebPost(
-                    chat_id=chat.id, nonce=mark, message_id=message.message_id if message else None, at=_day(now)
-                )
-            )
-            raw = {**what, "update_id": update_number(self._gateway.name, address, nonce)}
+            await store.add_post(session, who, nonce, message, now=now)
+            raw = {**what, "update_id": self._update_number(address, nonce)}
             await store_updates(session, self._gateway.name, [raw], now=now)
-            shown = _page_message(session, message) if message else None
         self.hub.changed(address, by_bot=False)
         self._wake()
-        return shown
+        return _page_message(message) if message else None
+
+    def _update_number(self, address: str, nonce: str) -> int:
+        return update_number(self._sessions.keys, self._gateway.name, address, nonce)
 
     async def seen(self, address: str, seq: int) -> None:
         """The visitor has seen everything up to `seq`."""
-        table = rows.WebChat
         async with self._sessions.begin() as session:
-            await session.execute(
-                update(table)
-                .where(table.address == address, table.seen_seq < seq, table.last_seq >= seq)
-                .values(seen_seq=seq)
-            )
+            chat = await store.find_chat(session, self._gateway.recipient(address), to_change=True)
+            if chat is not None and chat.seen_seq < seq <= chat.last_seq:
+                await store.keep_chat(session, replace(chat, seen_seq=seq))
 
     async def messages_after(
         self, address: str, after: int = 0, *, limit: int = _PAGE, before: int | None = None
@@ -722,20 +596,32 @@ class WebChat:
             WebRefusal: "no_chat".
         """
         async with self._sessions.reading() as session:
-            chat = await session.scalar(select(rows.WebChat).where(rows.WebChat.address == address))
-            if chat is None:
-                raise WebRefusal("no_chat")
-            found, more = await _page(session, chat, after=after, before=before, limit=limit)
+            chat = await self._chat(session, address)
+            if before is None and 0 < after <= chat.last_seq:
+                page = await store.changed_page(session, chat, after=after, limit=limit)
+            else:
+                page = await store.newest_page(session, chat, before=before, limit=limit)
             language = await self._language(session, chat)
-            caught_up = not more or before is not None or not 0 < after <= chat.last_seq
             return {
-                "messages": [_page_message(session, message) for message in found],
-                "last_seq": chat.last_seq if caught_up else found[-1].seq,
-                "more": more,
-                "commands": await _commands(session, address, language),
+                "messages": [_page_message(message) for message in page.messages],
+                "last_seq": page.last_seq,
+                "more": page.more,
+                "commands": await self._commands(session, address, language),
                 "language": language,
                 "typing": self.hub.is_typing(address),
             }
+
+    async def _chat(self, session: AsyncSession, address: str) -> Chat:
+        chat = await store.find_chat(session, self._gateway.recipient(address))
+        if chat is None:
+            raise WebRefusal("no_chat")
+        return chat
+
+    async def _commands(self, session: AsyncSession, address: str, language: str) -> list[Json]:
+        """The menu that counts for a chat: the narrowest scope first, in each the language first, as on Telegram."""
+        scopes = (f"chat:{address}", "all_private_chats", "default")
+        wanted = [(scope, spoken) for scope in scopes for spoken in (language, "")]
+        return await store.first_commands(session, self._gateway.name, wanted)
 
     async def subscribe(self, address: str, after: int = 0) -> AsyncIterator[PageEvent]:
         """Everything the page has to know from `after` on, missed and live, until the hub closes.
@@ -750,9 +636,10 @@ class WebChat:
             seen = after if after <= last else 0
             while not stream.closed:
                 signs = stream.take()
-                async for message in self._news(address, seen):
-                    seen = message["seq"]
-                    yield "message", seen, message
+                async for page in self._news(address, seen):
+                    for message in page.messages:
+                        yield "message", message.seq, _page_message(message)
+                    seen = page.last_seq
                 for event, about in signs:
                     yield event, None, about
                 if not await stream.wait(PING_SECONDS):
@@ -763,47 +650,37 @@ class WebChat:
 
     async def _last_seq(self, address: str) -> int:
         async with self._sessions.reading() as session:
-            last: int | None = await session.scalar(
-                select(rows.WebChat.last_seq).where(rows.WebChat.address == address)
-            )
-        if last is None:
-            raise WebRefusal("no_chat")
-        return last
+            return (await self._chat(session, address)).last_seq
 
-    async def _news(self, address: str, after: int) -> AsyncIterator[Json]:
-        """Messages changed since `after`, page by page, oldest change first."""
+    async def _news(self, address: str, after: int) -> AsyncIterator[store.Page]:
+        """What has changed since `after`, page by page, oldest change first; nothing of a chat that has gone."""
         while True:
             async with self._sessions.reading() as session:
-                found = await session.scalars(
-                    select(rows.WebMessage)
-                    .join(rows.WebChat)
-                    .where(rows.WebChat.address == address, rows.WebMessage.seq > after)
-                    .order_by(rows.WebMessage.seq)
-                    .limit(_PAGE)
-                )
-                batch = [_page_message(session, message) for message in found]
-            for message in batch:
-                yield message
-            if len(batch) < _PAGE:
+                chat = await store.find_chat(session, self._gateway.recipient(address))
+                if chat is None or chat.last_seq <= after:
+                    return
+                page = await store.changed_page(session, chat, after=after, limit=_PAGE)
+            yield page
+            if not page.more:
                 return
-            after = batch[-1]["seq"]
+            after = page.last_seq
 
-    async def file(self, address: str, file_id: str) -> tuple[FileRef, bytes]:
-        """A file that belongs to a message of this chat; raises WebRefusal "not_found"."""
+    async def file(self, address: str, page_id: str) -> tuple[FileRef, bytes]:
+        """A file that a message of this chat shows, by its name there; raises WebRefusal "not_found"."""
+        number, _, name = page_id.partition("-")
         async with self._sessions.reading() as session:
-            found = await session.execute(
-                select(rows.WebFile.about, rows.WebFile.content)
-                .join(rows.WebAttachment, rows.WebAttachment.file_id == rows.WebFile.id)
-                .join(rows.WebMessage, rows.WebMessage.id == rows.WebAttachment.message)
-                .join(rows.WebChat, rows.WebChat.id == rows.WebMessage.chat_id)
-                .where(rows.WebFile.id == file_id, rows.WebChat.address == address)
-                .limit(1)
-            )
-            row = found.first()
-            if row is None:
-                raise WebRefusal("not_found")
-            content = await asyncio.to_thread(_file_content, keys_of(session), file_id, row.content)
-            return _file_ref(session, file_id, row.about), content
+            file = await self._shown_file(session, address, number, name)
+            sealed = await store.sealed_file(session, name) if file else None
+        if file is None or sealed is None:
+            raise WebRefusal("not_found")
+        return file, await asyncio.to_thread(store.open_file, self._sessions.keys, name, sealed)
+
+    async def _shown_file(self, session: AsyncSession, address: str, number: str, name: str) -> FileRef | None:
+        if not number.isdecimal():
+            return None
+        message = await store.find_message(session, self._gateway.recipient(address), int(number))
+        files = message.content.files if message and message.content else ()
+        return next((file for file in files if file.id == name), None)
 
 
 def _checked_text(text: str, limit: int) -> str:
@@ -811,81 +688,3 @@ def _checked_text(text: str, limit: int) -> str:
     if utf16_len(cleaned) > limit:
         raise WebRefusal("too_long")
     return cleaned
-
-
-async def _page(
-    session: AsyncSession, chat: rows.WebChat, *, after: int, before: int | None, limit: int
-) -> tuple[list[rows.WebMessage], bool]:
-    """One page of messages, and whether there are more of the kind asked for."""
-    table = rows.WebMessage
-    query = select(table).where(table.chat_id == chat.id).limit(limit + 1)
-    if before is None and 0 < after <= chat.last_seq:
-        found = list(await session.scalars(query.where(table.seq > after).order_by(table.seq)))
-        return found[:limit], len(found) > limit
-    if before is not None:
-        query = query.where(table.message_id < before)
-    found = list(await session.scalars(query.where(table.body.is_not(None)).order_by(table.message_id.desc())))
-    return found[:limit][::-1], len(found) > limit
-
-
-async def _commands(session: AsyncSession, address: str, language: str) -> list[Json]:
-    """The menu that counts for a chat: the narrowest scope first, in each the language first, as on Telegram."""
-    scopes = [f"chat:{address}", "all_private_chats", "default"]
-    found = await session.scalars(select(rows.WebCommands).where(rows.WebCommands.scope.in_(scopes)))
-    kept = {(row.scope, row.language): row.commands for row in found}
-    for key in ((scope, spoken) for scope in scopes for spoken in (language, "")):
-        if key in kept:
-            return kept[key]
-    return []
-
-
-# --- forgetting ---------------------------------------------------------------------------------------------------
-
-
-async def erase_messages(session: AsyncSession, address: str) -> int:
-    """Wipe what a chat's messages and the visitor's files say; open pages drop them. Returns how many."""
-    query = (
-        select(rows.WebMessage)
-        .join(rows.WebChat)
-        .where(rows.WebChat.address == address, rows.WebMessage.body.is_not(None))
-    )
-    found = list(await session.scalars(query.order_by(rows.WebMessage.message_id)))
-    taken = await _take_numbers(session, address, messages=0, changes=len(found))
-    if taken is None:
-        return 0
-    for back, message in zip(range(len(found) - 1, -1, -1), found, strict=True):
-        message.body, message.seq = None, taken.seq - back
-    await session.execute(
-        delete(rows.WebAttachment).where(
-            rows.WebAttachment.message.in_(select(rows.WebMessage.id).where(rows.WebMessage.chat_id == taken.chat_id))
-        )
-    )
-    await _drop_loose_files(session)
-    return len(found)
-
-
-async def purge(session: AsyncSession, *, before: datetime, nonces_before: datetime) -> None:
-    """Delete messages older than `before`, chats never written in, files no message shows, old nonces."""
-    before, nonces_before = _day(before), _day(nonces_before)
-    await session.execute(delete(rows.WebMessage).where(rows.WebMessage.at < before))
-    await session.execute(delete(rows.WebPost).where(rows.WebPost.at < nonces_before))
-    await session.execute(
-        delete(rows.WebChat).where(rows.WebChat.last_message_id == 0, rows.WebChat.opened_at < nonces_before)
-    )
-    await _drop_loose_files(session)
-    # The bot may send a file again by its name; one that no message has shown for so long is uploaded anew.
-    await session.execute(delete(rows.WebFile).where(rows.WebFile.at < before, ~_is_shown()))
-
-
-async def _drop_loose_files(session: AsyncSession) -> None:
-    await session.flush()
-    await session.execute(delete(rows.WebFile).where(rows.WebFile.from_bot.is_(False), ~_is_shown()))
-
-
-def _is_shown() -> Exists:
-    return select(rows.WebAttachment.file_id).where(rows.WebAttachment.file_id == rows.WebFile.id).exists()
-
-
-async def chat_count(session: AsyncSession) -> int:
-    """How many chats there are."""
-    return await session.scalar(select(func.count()).select_from(rows.WebChat)) or 0

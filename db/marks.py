@@ -21,6 +21,11 @@ def random_id() -> int:
     return secrets.randbits(62) | 1
 
 
+def keyed_id(keys: KeyRing, purpose: str, *parts: str) -> int:
+    """A primary key that is the same for the same parts, and to whoever has no key as random as `random_id`."""
+    return int(keys.fingerprint(purpose, *parts)[:16], 16) >> 2
+
+
 def day_of(at: datetime) -> datetime:
     """The UTC day of an instant, for what may be no finer in clear."""
     return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,113 +1,98 @@
-"""The web chat's conversations and files, and the numbered menus of channels without buttons."""
+"""The web chat's conversations and files, and the numbered menus of channels without buttons.
+
+None of these tables says whose a row is, or which rows are one chat's: a row is found by the keyed hash of what it is
+of, all else is sealed, and `day` is a keyed mark. Nothing here equals anything in another table, and no row has a place
+that tells when it came: its place is its key. `channels.web_store` writes and reads them.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, BigId
 
+#: Small rows lie in the order of their keys; SQLite would number them in the order of their coming.
+_BY_KEY = {"sqlite_with_rowid": False}
+
 
 class WebChat(Base):
-    """One visitor's conversation. The address is derived from the cookie, which is never stored.
+    """One visitor's conversation: its language and counters, sealed for "web-chat", bound to `id`, all of one length.
 
-    `last_message_id` and `last_seq` are the counters of the chat: raised in the statement that uses them.
+    `day` marks the day it was opened for as long as nobody has written in it, and is random from then on.
     """
 
     __tablename__ = "web_chats"
+    __table_args__ = _BY_KEY
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    address: Mapped[str] = mapped_column(String(64), unique=True)
-    language: Mapped[str] = mapped_column(String(8))
-    last_message_id: Mapped[int] = mapped_column(default=0)
-    last_seq: Mapped[int] = mapped_column(default=0)
-    seen_seq: Mapped[int] = mapped_column(default=0)
-    opened_at: Mapped[datetime]
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    day: Mapped[str] = mapped_column(String(32), index=True)
 
 
 class WebMessage(Base):
-    """One message of a web chat, in its latest state.
+    """One message of a web chat, in its latest state, sealed for "web-message", bound to `id`.
 
-    `body` is sealed for "web-message", bound to `id`; a deleted message has none. `seq` grows with every change.
-    `at` is the day: the instant is sealed with the rest, for it would tell who sent a report.
+    `id` comes of its chat and number, `change` of its chat and the latest of its changes. One that was deleted is
+    sealed like any other.
     """
 
     __tablename__ = "web_messages"
-    __table_args__ = (
-        UniqueConstraint("chat_id", "message_id"),
-        Index("ix_web_messages_chat_id_seq", "chat_id", "seq"),
-        Index("ix_web_messages_at", "at"),
-    )
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    chat_id: Mapped[int] = mapped_column(ForeignKey("web_chats.id", ondelete="CASCADE"))
-    message_id: Mapped[int]
-    seq: Mapped[int]
-    from_bot: Mapped[bool]
-    at: Mapped[datetime]
-    edited: Mapped[bool] = mapped_column(default=False)
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # An INTEGER key is SQLite's own row number: it suits long rows, and being keyed it tells no order.
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    change: Mapped[int] = mapped_column(BigInteger, unique=True)
+    day: Mapped[str] = mapped_column(String(32), index=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class WebPost(Base):
     """What a visitor's page has posted under a nonce, so that posting it again changes nothing.
 
-    `message_id` is the visitor's message it made, or NULL for a press.
+    `sealed` is the number of the message it made, for "web-post", bound to `id`.
     """
 
     __tablename__ = "web_posts"
-    __table_args__ = (Index("ix_web_posts_at", "at"),)
+    __table_args__ = _BY_KEY
 
-    chat_id: Mapped[int] = mapped_column(ForeignKey("web_chats.id", ondelete="CASCADE"), primary_key=True)
-    nonce: Mapped[str] = mapped_column(String(32), primary_key=True)
-    message_id: Mapped[int | None]
-    at: Mapped[datetime]
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    day: Mapped[str] = mapped_column(String(32), index=True)
 
 
 class WebFile(Base):
-    """A file of the web chats. Name, kind and bytes are sealed for "web-file", bound to `id`."""
+    """A file of the web chats, sealed for "web-file", bound to `id`: its bytes, and what it is.
+
+    `id` comes of the name messages know it by. `day` is the last on which a new message showed it.
+    """
 
     __tablename__ = "web_files"
-    __table_args__ = (Index("ix_web_files_at", "at"),)
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    from_bot: Mapped[bool]
-    at: Mapped[datetime]
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    day: Mapped[str] = mapped_column(String(32), index=True)
     about: Mapped[bytes] = mapped_column(LargeBinary)
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
 
 
-class WebAttachment(Base):
-    """A file belongs to a message; whoever may read the message may read the file."""
-
-    __tablename__ = "web_attachments"
-    __table_args__ = (Index("ix_web_attachments_file_id", "file_id"),)
-
-    message: Mapped[str] = mapped_column(ForeignKey("web_messages.id", ondelete="CASCADE"), primary_key=True)
-    file_id: Mapped[str] = mapped_column(ForeignKey("web_files.id", ondelete="CASCADE"), primary_key=True)
-
-
 class WebCommands(Base):
-    """The command menu for one scope and language, as `setMyCommands` left it."""
+    """The command menu for one scope and language, as `setMyCommands` left it; sealed for "web-commands"."""
 
     __tablename__ = "web_commands"
+    __table_args__ = _BY_KEY
 
-    scope: Mapped[str] = mapped_column(String(96), primary_key=True)
-    language: Mapped[str] = mapped_column(String(8), primary_key=True)
-    commands: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class TextMenu(Base):
-    """The open numbered menu of a chat on a channel without buttons.
+    """The open numbered menu of a chat on a channel without buttons, sealed for "text-menu", bound to `id`.
 
-    `id` is a keyed hash of channel and address; `body` is sealed for "text-menu", bound to `id`.
+    `id` is a keyed hash of channel and address, `day` the mark of the day it ends.
     """
 
     __tablename__ = "text_menus"
+    __table_args__ = _BY_KEY
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    expires_at: Mapped[datetime] = mapped_column(index=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    day: Mapped[str] = mapped_column(String(32), index=True)

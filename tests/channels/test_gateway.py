@@ -21,10 +21,8 @@ from telegram import (
 from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError, RetryAfter
 
 from channels.api import call
-from channels.gateway import ApiRefusal, Json, update_number
+from channels.gateway import ApiRefusal, Json, forget_menus, update_number
 from channels.memory import MemoryGateway, MemoryTextGateway
-from db.base import Base
-from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
 from db.tables.web import TextMenu
 from texts.markup import utf16_len
@@ -45,15 +43,6 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
-
-
-@pytest.fixture
-async def sessions(tmp_path):
-    engine = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    yield Sessions(engine, KeyRing([b"k" * 32]))
-    await engine.dispose()
 
 
 @pytest.fixture
@@ -254,8 +243,17 @@ async def test_what_people_do_is_an_update_the_library_reads(memory, bot):
 
 
 def test_update_numbers_stay_exact_in_json_everywhere():
-    assert 0 <= update_number("web", "ab", "1") < 2**52
-    assert update_number("a", "bc") != update_number("ab", "c")
+    keys = KeyRing([b"k" * 32])
+    numbers = [update_number(keys, "web", "ab", str(number)) for number in range(200)]
+    assert all(0 <= number < 2**52 for number in numbers) and max(numbers) > 2**50
+    assert update_number(keys, "a", "bc") != update_number(keys, "ab", "c")
+
+
+def test_an_update_number_is_the_same_for_whoever_has_the_key_and_says_nothing_to_others():
+    keys = KeyRing([b"k" * 32])
+    assert update_number(keys, "web", "ab", "1") == update_number(keys, "web", "ab", "1")
+    assert update_number(KeyRing([b"n" * 32, b"k" * 32]), "web", "ab", "1") == update_number(keys, "web", "ab", "1")
+    assert update_number(KeyRing([b"o" * 32]), "web", "ab", "1") != update_number(keys, "web", "ab", "1")
 
 
 # --- without buttons ---
@@ -332,8 +330,34 @@ async def test_an_open_menu_cannot_be_read_from_the_table(text, plain, sessions)
     await plain.send_message("0912345678", "Bí mật", reply_markup=buttons("Kín"))
     async with sessions.reading() as session:
         row = (await session.execute(TextMenu.__table__.select())).one()
-    stored = repr(tuple(row)).encode() + row.body
+    stored = repr(tuple(row)).encode() + row.sealed
     assert b"0912345678" not in stored and "Kín".encode() not in stored
+
+
+async def test_menus_that_ended_are_forgotten_and_open_ones_are_not(text, plain, sessions, clock):
+    await plain.send_message("ab", "Chọn:", reply_markup=buttons("Cũ"))
+    clock.now += timedelta(hours=12)
+    await plain.send_message("cd", "Chọn:", reply_markup=buttons("Mới"))
+
+    async def kept(at: datetime) -> int:
+        async with sessions.begin() as session:
+            await forget_menus(session, now=at)
+            return len((await session.execute(TextMenu.__table__.select())).all())
+
+    assert await kept(NOW + timedelta(hours=23)) == 2
+    assert await kept(NOW + timedelta(days=1, hours=23)) == 0
+
+
+async def test_menus_of_one_day_end_on_different_marks_than_others(text, plain, sessions, clock):
+    await plain.send_message("ab", "Chọn:", reply_markup=buttons("a"))
+    clock.now += timedelta(hours=1)
+    await plain.send_message("cd", "Chọn:", reply_markup=buttons("Nút có tên dài hơn nhiều"))
+    clock.now += timedelta(days=1)
+    await plain.send_message("ef", "Chọn:", reply_markup=buttons("a"))
+    async with sessions.reading() as session:
+        rows = (await session.execute(TextMenu.__table__.select())).all()
+    assert len({row.day for row in rows}) == 2 and len({row.id for row in rows}) == 3
+    assert {len(row.sealed) for row in rows} == {256 + 33}
 
 
 async def test_links_stand_written_out(text, plain):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from telegram import (
     BotCommand,
@@ -27,30 +27,21 @@ from telegram import (
 )
 from telegram.error import BadRequest
 
-from channels import web
+from channels import web, web_store
 from channels.api import Unreachable
 from channels.gateway import Upload
 from channels.inbound import waiting_updates
-from channels.port import Attachment, Button, Media, Outgoing, RecipientGone, Rejected
+from channels.port import Attachment, Button, Media, Outgoing, Recipient, RecipientGone, Rejected
 from channels.sender import Sender
-from channels.web import WebChat, WebGateway, WebRefusal, address_of, erase_messages, purge
+from channels.web import WebChat, WebGateway, WebRefusal, address_of
+from channels.web_store import chat_count, erase_messages, find_chat, purge
 from db.base import Base
-from db.engine import Sessions, make_engine
+from db.engine import Sessions
 from db.sealing import KeyRing
-from db.tables.web import WebChat as WebChatRow
-from db.tables.web import WebFile
+from db.tables.web import WebFile, WebMessage
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 LAN, MINH = address_of("a" * 43), address_of("b" * 43)
-
-
-@pytest.fixture
-async def sessions(tmp_path):
-    engine = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-    yield Sessions(engine, KeyRing([b"k" * 32]))
-    await engine.dispose()
 
 
 @pytest.fixture
@@ -196,7 +187,8 @@ async def test_files_albums_and_places_are_shown(chat, bot):
     ]
     assert files[1]["name"] == "lich.pdf"
     assert (await shown(chat))[-1]["location"] == {"latitude": 10.5, "longitude": 106.5}
-    assert (await shown(chat, MINH))[0]["files"][0]["id"] == files[0]["id"]
+    (again,) = (await shown(chat, MINH))[0]["files"]
+    assert (await chat.file(MINH, again["id"]))[1] == (await chat.file(LAN, files[0]["id"]))[1] == picture()
 
 
 async def test_the_bot_downloads_what_a_visitor_sent(chat, bot, updates):
@@ -250,13 +242,16 @@ async def test_a_sender_works_through_the_gateway(chat, bot, gateway):
         await sender.delete(LAN, sent.message_id)
 
 
-async def test_a_busy_database_means_not_sent(chat, bot, sessions, monkeypatch):
+async def test_a_busy_database_means_not_sent(sqlite_engine, monkeypatch):
     def busy() -> Any:
         raise OperationalError("INSERT", {}, Exception("database is locked"))
 
+    sessions = Sessions(sqlite_engine, KeyRing([b"k" * 32]))
+    await WebChat(WebGateway(sessions, clock=lambda: NOW), wake=lambda: None).open(LAN)
     monkeypatch.setattr(sessions, "begin", busy)
-    with pytest.raises(Unreachable):
-        await bot.send_message(LAN, "x")
+    async with WebGateway(sessions, clock=lambda: NOW).bot() as bot:
+        with pytest.raises(Unreachable):
+            await bot.send_message(LAN, "x")
 
 
 # --- the visitor's side ---
@@ -389,20 +384,42 @@ async def test_a_file_is_for_its_own_chat(chat, bot):
     assert (await chat.file(LAN, file_id))[1] == b"kin"
     with pytest.raises(WebRefusal, match="not_found"):
         await chat.file(MINH, file_id)
-    sent = await bot.send_document(MINH, b"x")
+    await bot.send_document(MINH, b"x")
+    (sent,) = (await shown(chat, MINH))[0]["files"]
+    assert (await chat.file(MINH, sent["id"]))[1] == b"x"
     await bot.delete_message(MINH, 1)
     with pytest.raises(WebRefusal, match="not_found"):
-        await chat.file(MINH, sent.document.file_id)
+        await chat.file(MINH, sent["id"])
 
 
-async def test_the_database_holds_neither_words_nor_names_nor_cookie(chat, bot, sessions, tmp_path):
+async def test_a_file_is_not_read_by_the_name_of_another_message(chat, bot):
+    message = await chat.post_file(LAN, "document", Upload("a", "", b"kin"), "nonce-01")
+    name = message["files"][0]["id"].partition("-")[2]
+    await bot.send_message(MINH, "x")
+    await chat.post_text(LAN, "x", "nonce-02")
+    for wrong in (name, f"2-{name}", f"1-{name}x", f"-{name}", f"99-{name}", "1-", "1"):
+        with pytest.raises(WebRefusal, match="not_found"):
+            await chat.file(LAN, wrong)
+    with pytest.raises(WebRefusal, match="not_found"):
+        await chat.file(MINH, f"1-{name}")
+
+
+async def test_the_database_holds_neither_words_nor_names_nor_cookie(chat, bot, sessions):
     cookie = "c" * 43
     await chat.open(address_of(cookie))
     await chat.post_text(address_of(cookie), "Phòng mười hai", "nonce-01")
     await chat.post_file(address_of(cookie), "document", Upload("bimat.txt", "", b"noidungtep"), "nonce-02")
     await bot.send_message(address_of(cookie), "Cảm ơn")
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    for secret in ("Phòng mười hai", "bimat", "noidungtep", "Cảm ơn", "nonce-01", cookie):
+    async with sessions.reading() as session:
+        found = [
+            value if isinstance(value, bytes) else str(value).encode()
+            for table in Base.metadata.tables
+            for row in await session.execute(text(f"SELECT * FROM {table}"))  # noqa: S608 (our own names)
+            for value in row
+        ]
+    stored = b"\n".join(found)
+    assert len(stored) > 2000
+    for secret in ("Phòng mười hai", "bimat", "noidungtep", "Cảm ơn", "nonce-01", cookie, address_of(cookie)):
         assert secret.encode() not in stored
 
 
@@ -417,6 +434,45 @@ async def test_history_is_read_in_pages_both_ways(chat, bot):
     assert ([m["id"] for m in older["messages"]], older["more"]) == ([2, 3, 4], True)
     assert ([m["id"] for m in missed["messages"]], missed["more"], missed["last_seq"]) == ([3, 4, 5], True, 5)
     assert ([m["id"] for m in rest["messages"]], rest["more"], rest["last_seq"]) == ([6, 7], False, 7)
+
+
+async def test_deleted_messages_do_not_shorten_a_page(chat, bot):
+    for number in range(1, 161):
+        await bot.send_message(LAN, str(number))
+    for number in range(20, 150):
+        await bot.delete_message(LAN, number)
+    newest = await chat.messages_after(LAN, limit=20)
+    assert [m["id"] for m in newest["messages"]] == [*range(11, 20), *range(150, 161)] and newest["more"]
+
+
+async def test_a_page_that_missed_very_much_reads_on_without_losing_any(chat, bot, monkeypatch):
+    monkeypatch.setattr(web_store, "_CHANGES_PER_PAGE", 5)
+    await bot.send_message(LAN, "một")
+    await bot.send_message(LAN, "hai")
+    for number in range(20):
+        await bot.edit_message_text(f"hai {number}", LAN, 2)
+
+    steps, after = [], 1
+    while True:
+        page = await chat.messages_after(LAN, after)
+        steps.append([message["text"] for message in page["messages"]])
+        after = page["last_seq"]
+        if not page["more"]:
+            break
+    assert steps == [[], [], [], [], ["hai 19"]] and after == 22
+    async with aclosing(chat.subscribe(LAN, 1)) as events:
+        assert await take(events, 2) == [("hello", {"last_seq": 22}), ("message", "hai 19")]
+
+
+async def test_channels_of_two_names_are_two_chats(chat, bot, sessions):
+    other = WebChat(WebGateway(sessions, clock=lambda: NOW, name="quay"), wake=lambda: None)
+    await other.open(LAN, "en")
+    await bot.send_message(LAN, "Chào")
+    await bot.set_my_commands([BotCommand("start", "Bắt đầu")])
+    assert [message["text"] for message in await shown(chat)] == ["Chào"]
+    assert await shown(other) == []
+    assert (await other.messages_after(LAN))["commands"] == []
+    assert (await chat.language_of(LAN), await other.language_of(LAN)) == ("vi", "en")
 
 
 async def test_a_page_from_before_the_database_was_renewed_starts_over(chat, bot):
@@ -513,7 +569,7 @@ async def test_an_erased_chat_says_nothing_any_more(chat, bot, sessions):
     await chat.post_file(LAN, "document", Upload("a", "", b"x"), "nonce-02")
     await bot.send_message(MINH, "Ở lại")
     async with sessions.begin() as session:
-        assert await erase_messages(session, LAN) == 2
+        assert await erase_messages(session, Recipient("web", LAN)) == 2
     assert await shown(chat) == []
     assert [message["deleted"] for message in await shown(chat, after=2)] == [True, True]
     assert len(await shown(chat, MINH)) == 1
@@ -532,6 +588,98 @@ async def test_old_messages_are_purged_and_new_ones_stay(chat, bot, sessions):
     assert await shown(chat) == []
     assert await chat.language_of(LAN) == "vi"
     assert await chat.language_of(MINH) is None
+
+
+async def test_what_is_newer_than_the_purge_is_read_as_before(sessions, clock):
+    gateway = WebGateway(sessions, clock=clock)
+    chat = WebChat(gateway, wake=lambda: None)
+    await chat.open(LAN)
+    for day in range(3):
+        for number in range(80):
+            await chat.post_text(LAN, f"{day}-{number}", f"nonce-{day}-{number}")
+        clock.advance(days=1)
+    async with sessions.begin() as session:
+        await purge(session, before=NOW + timedelta(2), nonces_before=NOW + timedelta(2))
+    kept = await chat.messages_after(LAN, limit=200)
+    assert [message["id"] for message in kept["messages"]] == list(range(161, 241)) and not kept["more"]
+    missed = await chat.messages_after(LAN, 5, limit=200)
+    assert [message["seq"] for message in missed["messages"]] == list(range(161, 241))
+    with pytest.raises(WebRefusal, match="old_button"):
+        await chat.press(LAN, 1, "x", "nonce-9999")
+
+
+async def test_posting_again_is_known_for_as_long_as_its_nonce_is_kept(chat, sessions):
+    await chat.post_text(LAN, "x", "nonce-01")
+    async with sessions.begin() as session:
+        await purge(session, before=NOW, nonces_before=NOW)
+    await chat.post_text(LAN, "x", "nonce-01")
+    assert len(await shown(chat)) == 1
+    async with sessions.begin() as session:
+        await purge(session, before=NOW, nonces_before=NOW + timedelta(1))
+    await chat.post_text(LAN, "x", "nonce-01")
+    assert len(await shown(chat)) == 2
+
+
+async def test_chats_never_written_in_are_forgotten_and_no_others(chat, bot, sessions):
+    await bot.send_message(LAN, "x")
+    await chat.open(MINH, "vi", rename=True)
+    async with sessions.begin() as session:
+        await purge(session, before=NOW, nonces_before=NOW)
+        assert await chat_count(session) == 2
+        await purge(session, before=NOW, nonces_before=NOW + timedelta(1))
+        assert await chat_count(session) == 1
+    assert await chat.language_of(LAN) == "vi"
+
+
+async def test_an_erased_chat_goes_on_as_a_new_one(chat, bot, sessions):
+    for number in range(150):
+        await chat.post_text(LAN, str(number), f"nonce-{number:03}")
+    async with sessions.begin() as session:
+        assert await erase_messages(session, Recipient("web", LAN)) == 150
+        assert await erase_messages(session, Recipient("web", LAN)) == 0
+        assert await erase_messages(session, Recipient("web", address_of("nobody"))) == 0
+    await bot.send_message(LAN, "Đã xoá.")
+    assert [message["id"] for message in await shown(chat)] == [151]
+    assert not (await chat.messages_after(LAN, before=151))["messages"]
+    gone = (await chat.messages_after(LAN, 1, limit=200))["messages"]
+    assert [message["id"] for message in gone] == list(range(1, 152))
+    assert [message["deleted"] for message in gone] == [True] * 150 + [False]
+
+
+async def test_a_file_shown_again_is_kept_as_long_as_its_newest_message(sessions, clock):
+    gateway = WebGateway(sessions, clock=clock)
+    chat = WebChat(gateway, wake=lambda: None)
+    await chat.open(LAN)
+
+    async def forget(*, days: int) -> None:
+        async with sessions.begin() as session:
+            await purge(session, before=clock() - timedelta(days), nonces_before=clock())
+
+    async with gateway.bot() as bot:
+        sent = await bot.send_document(LAN, b"%PDF-1.4 x")
+        clock.advance(days=80)
+        await bot.send_document(LAN, sent.document.file_id)
+        clock.advance(days=80)
+        await forget(days=90)
+        (message,) = await shown(chat)
+        assert (await chat.file(LAN, message["files"][0]["id"]))[1] == b"%PDF-1.4 x"
+        clock.advance(days=11)
+        await forget(days=90)
+        assert await shown(chat) == []
+        with pytest.raises(BadRequest, match=r"(?i)wrong file identifier"):
+            await bot.send_document(LAN, sent.document.file_id)
+
+
+async def test_what_is_deleted_keeps_the_day_and_no_more(chat, bot, sessions, monkeypatch):
+    await bot.send_message(LAN, "x" * 3000, reply_markup=buttons("y"))
+    async with sessions.reading() as session:
+        (long,) = await session.scalars(select(WebMessage.sealed))
+    await bot.delete_message(LAN, 1)
+    (gone,) = await shown(chat, after=1)
+    assert (gone["at"], gone["text"], gone["buttons"]) == ("2026-11-23T00:00:00+00:00", "", [])
+    async with sessions.reading() as session:
+        (short,) = await session.scalars(select(WebMessage.sealed))
+    assert len(short) < len(long)
 
 
 async def test_files_of_the_bot_go_with_the_last_message_that_shows_them(chat, bot, sessions):
@@ -559,7 +707,8 @@ async def test_opening_again_keeps_the_language_unless_asked(chat):
 async def test_seen_only_grows_and_never_past_what_is_there(chat, bot, sessions):
     async def seen() -> int:
         async with sessions.reading() as session:
-            return await session.scalar(select(WebChatRow.seen_seq).where(WebChatRow.address == LAN))
+            found = await find_chat(session, Recipient("web", LAN))
+            return found.seen_seq
 
     await bot.send_message(LAN, "x")
     await chat.seen(LAN, 99)

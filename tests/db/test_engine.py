@@ -12,61 +12,61 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
-from db.tables.web import WebChat
+from db.tables.establishments import Group
 
 WRITERS = 8
 
 
-async def add_a_chat(sessions: Sessions, *, now: datetime) -> None:
+async def add_a_group(sessions: Sessions, *, now: datetime) -> None:
     async with sessions.begin() as session:
-        session.add(WebChat(address="lan", language="vi", opened_at=now))
+        session.add(Group(name="0", folded="lan", created_at=now))
 
 
 async def test_what_is_begun_is_committed_at_the_end_and_rolled_back_by_an_error(sessions, now):
-    await add_a_chat(sessions, now=now)
+    await add_a_group(sessions, now=now)
     with pytest.raises(LookupError):
         async with sessions.begin() as session:
-            await session.execute(text("DELETE FROM web_chats"))
+            await session.execute(text("DELETE FROM groups"))
             raise LookupError
     async with sessions.reading() as session:
-        assert await session.scalar(select(func.count()).select_from(WebChat)) == 1
+        assert await session.scalar(select(func.count()).select_from(Group)) == 1
 
 
 async def test_nothing_written_while_reading_is_kept(sessions, now):
-    await add_a_chat(sessions, now=now)
+    await add_a_group(sessions, now=now)
     async with sessions.reading() as session:
-        await session.execute(text("DELETE FROM web_chats"))
+        await session.execute(text("DELETE FROM groups"))
     async with sessions.reading() as session:
-        assert await session.scalar(select(func.count()).select_from(WebChat)) == 1
+        assert await session.scalar(select(func.count()).select_from(Group)) == 1
 
 
 async def test_a_reader_does_not_wait_for_a_writer(sessions, now):
-    await add_a_chat(sessions, now=now)
+    await add_a_group(sessions, now=now)
     async with sessions.begin() as writing:
-        await writing.execute(text("UPDATE web_chats SET language = 'en'"))
+        await writing.execute(text("UPDATE groups SET name = '1'"))
         async with sessions.reading() as reading:
-            assert await reading.scalar(select(WebChat.language)) == "vi"
+            assert await reading.scalar(select(Group.name)) == "0"
 
 
 async def test_an_instant_comes_back_aware_and_in_utc(sessions):
     in_viet_nam = datetime(2026, 11, 23, 8, 0, 0, 123456, tzinfo=timezone(timedelta(hours=7)))
-    await add_a_chat(sessions, now=in_viet_nam)
+    await add_a_group(sessions, now=in_viet_nam)
     async with sessions.reading() as session:
-        opened_at = await session.scalar(select(WebChat.opened_at))
-    assert opened_at == in_viet_nam
-    assert opened_at.tzinfo is UTC or opened_at.utcoffset() == timedelta()
+        created_at = await session.scalar(select(Group.created_at))
+    assert created_at == in_viet_nam
+    assert created_at.tzinfo is UTC or created_at.utcoffset() == timedelta()
 
 
 async def test_a_naive_instant_is_refused(sessions):
     with pytest.raises(StatementError, match="time zone"):
-        await add_a_chat(sessions, now=datetime(2026, 11, 23, 8, 0))  # noqa: DTZ001 (that is the point)
+        await add_a_group(sessions, now=datetime(2026, 11, 23, 8, 0))  # noqa: DTZ001 (that is the point)
 
 
 async def test_parameters_never_appear_in_errors(sessions, now):
-    await add_a_chat(sessions, now=now)
+    await add_a_group(sessions, now=now)
     with pytest.raises(Exception, match=r"(?i)unique") as error:
         async with sessions.begin() as session:
-            session.add(WebChat(address="lan", language="vi", opened_at=now))
+            session.add(Group(name="0", folded="lan", created_at=now))
     assert "'lan'" not in str(error.value).partition("DETAIL")[0]
 
 
@@ -94,9 +94,9 @@ async def raise_counter(open_session, starting: asyncio.Barrier) -> None:
     """Read, think, write: what every use case does."""
     await starting.wait()
     async with open_session() as session:
-        seen = await session.scalar(select(WebChat.last_seq))
+        seen = int(await session.scalar(select(Group.name)) or 0)
         await asyncio.sleep(0)
-        await session.execute(text("UPDATE web_chats SET last_seq = :new"), {"new": seen + 1})
+        await session.execute(text("UPDATE groups SET name = :new"), {"new": str(seen + 1)})
 
 
 async def race(open_session) -> list[BaseException | None]:
@@ -108,12 +108,12 @@ async def race(open_session) -> list[BaseException | None]:
 
 async def counted(sessions: Sessions) -> int:
     async with sessions.reading() as session:
-        return await session.scalar(select(WebChat.last_seq)) or 0
+        return int(await session.scalar(select(Group.name)) or 0)
 
 
 async def test_on_sqlite_no_update_is_lost(sqlite_engine: AsyncEngine, now):
     sessions = Sessions(sqlite_engine, KeyRing([b"k" * 32]))
-    await add_a_chat(sessions, now=now)
+    await add_a_group(sessions, now=now)
     assert await race(sessions.begin) == [None] * WRITERS
     assert await counted(sessions) == WRITERS
 
@@ -121,7 +121,7 @@ async def test_on_sqlite_no_update_is_lost(sqlite_engine: AsyncEngine, now):
 async def test_the_drivers_own_transactions_would_lose_updates_or_fail(sqlite_engine: AsyncEngine, tmp_path, now):
     """The same race on an engine with nothing of ours: this is why `BEGIN IMMEDIATE` is there."""
     sessions = Sessions(sqlite_engine, KeyRing([b"k" * 32]))
-    await add_a_chat(sessions, now=now)
+    await add_a_group(sessions, now=now)
     plain = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'binhyen.db'}")
     results = await race(async_sessionmaker(plain).begin)
     await plain.dispose()

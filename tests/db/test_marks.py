@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from db.marks import day_mark, day_of, days_until, random_id
+from db.marks import day_mark, day_of, days_until, keyed_id, random_id
 from db.sealing import KeyRing
 
 KEYS = KeyRing([b"k" * 32])
@@ -40,3 +40,16 @@ def test_ids_do_not_count_up():
     assert len(set(ids)) == 200
     assert ids != sorted(ids)
     assert all(0 < one < 2**62 for one in ids)
+
+
+def test_keyed_ids_are_the_same_for_the_same_parts_and_in_no_order():
+    ids = [keyed_id(KEYS, "message", "lan", str(number)) for number in range(200)]
+    assert ids == [keyed_id(KEYS, "message", "lan", str(number)) for number in range(200)]
+    assert len(set(ids)) == 200 and ids != sorted(ids)
+    assert all(0 <= one < 2**62 for one in ids) and max(ids) > 2**60
+    others = (
+        keyed_id(KEYS, "change", "lan", "0"),
+        keyed_id(KEYS, "message", "minh", "0"),
+        keyed_id(KeyRing([b"o" * 32]), "message", "lan", "0"),
+    )
+    assert ids[0] not in others

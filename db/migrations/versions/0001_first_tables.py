@@ -127,43 +127,42 @@ def upgrade() -> None:
     op.create_table(
         "text_menus",
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("expires_at", Instant(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_text_menus")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("text_menus", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_text_menus_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_text_menus_day"), ["day"], unique=False)
 
     op.create_table(
         "web_chats",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("address", sa.String(length=64), nullable=False),
-        sa.Column("language", sa.String(length=8), nullable=False),
-        sa.Column("last_message_id", sa.Integer(), nullable=False),
-        sa.Column("last_seq", sa.Integer(), nullable=False),
-        sa.Column("seen_seq", sa.Integer(), nullable=False),
-        sa.Column("opened_at", Instant(), nullable=False),
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_web_chats")),
-        sa.UniqueConstraint("address", name=op.f("uq_web_chats_address")),
+        sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("web_chats", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_web_chats_day"), ["day"], unique=False)
+
     op.create_table(
         "web_commands",
-        sa.Column("scope", sa.String(length=96), nullable=False),
-        sa.Column("language", sa.String(length=8), nullable=False),
-        sa.Column("commands", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("scope", "language", name=op.f("pk_web_commands")),
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_web_commands")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "web_files",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("from_bot", sa.Boolean(), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
         sa.Column("about", sa.LargeBinary(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_web_files")),
     )
     with op.batch_alter_table("web_files", schema=None) as batch_op:
-        batch_op.create_index("ix_web_files_at", ["at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_web_files_day"), ["day"], unique=False)
 
     op.create_table(
         "establishments",
@@ -384,37 +383,26 @@ def upgrade() -> None:
 
     op.create_table(
         "web_messages",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("chat_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("message_id", sa.Integer(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
-        sa.Column("from_bot", sa.Boolean(), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
-        sa.Column("edited", sa.Boolean(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["chat_id"], ["web_chats.id"], name=op.f("fk_web_messages_chat_id_web_chats"), ondelete="CASCADE"
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("change", sa.BigInteger(), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_web_messages")),
-        sa.UniqueConstraint("chat_id", "message_id", name=op.f("uq_web_messages_chat_id_message_id")),
+        sa.UniqueConstraint("change", name=op.f("uq_web_messages_change")),
     )
     with op.batch_alter_table("web_messages", schema=None) as batch_op:
-        batch_op.create_index("ix_web_messages_at", ["at"], unique=False)
-        batch_op.create_index("ix_web_messages_chat_id_seq", ["chat_id", "seq"], unique=False)
+        batch_op.create_index(batch_op.f("ix_web_messages_day"), ["day"], unique=False)
 
     op.create_table(
         "web_posts",
-        sa.Column("chat_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("nonce", sa.String(length=32), nullable=False),
-        sa.Column("message_id", sa.Integer(), nullable=True),
-        sa.Column("at", Instant(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["chat_id"], ["web_chats.id"], name=op.f("fk_web_posts_chat_id_web_chats"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("chat_id", "nonce", name=op.f("pk_web_posts")),
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_web_posts")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("web_posts", schema=None) as batch_op:
-        batch_op.create_index("ix_web_posts_at", ["at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_web_posts_day"), ["day"], unique=False)
 
     op.create_table(
         "broadcasts",
@@ -543,21 +531,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("state_changes", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_state_changes_establishment_id"), ["establishment_id"], unique=False)
-
-    op.create_table(
-        "web_attachments",
-        sa.Column("message", sa.String(length=32), nullable=False),
-        sa.Column("file_id", sa.String(length=32), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["file_id"], ["web_files.id"], name=op.f("fk_web_attachments_file_id_web_files"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["message"], ["web_messages.id"], name=op.f("fk_web_attachments_message_web_messages"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("message", "file_id", name=op.f("pk_web_attachments")),
-    )
-    with op.batch_alter_table("web_attachments", schema=None) as batch_op:
-        batch_op.create_index("ix_web_attachments_file_id", ["file_id"], unique=False)
 
     op.create_table(
         "broadcast_places",
@@ -725,10 +698,6 @@ def downgrade() -> None:
 
     op.drop_table("deliveries")
     op.drop_table("broadcast_places")
-    with op.batch_alter_table("web_attachments", schema=None) as batch_op:
-        batch_op.drop_index("ix_web_attachments_file_id")
-
-    op.drop_table("web_attachments")
     with op.batch_alter_table("state_changes", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_state_changes_establishment_id"))
 
@@ -752,12 +721,11 @@ def downgrade() -> None:
 
     op.drop_table("broadcasts")
     with op.batch_alter_table("web_posts", schema=None) as batch_op:
-        batch_op.drop_index("ix_web_posts_at")
+        batch_op.drop_index(batch_op.f("ix_web_posts_day"))
 
     op.drop_table("web_posts")
     with op.batch_alter_table("web_messages", schema=None) as batch_op:
-        batch_op.drop_index("ix_web_messages_chat_id_seq")
-        batch_op.drop_index("ix_web_messages_at")
+        batch_op.drop_index(batch_op.f("ix_web_messages_day"))
 
     op.drop_table("web_messages")
     with op.batch_alter_table("shifts", schema=None) as batch_op:
@@ -790,13 +758,16 @@ def downgrade() -> None:
 
     op.drop_table("establishments")
     with op.batch_alter_table("web_files", schema=None) as batch_op:
-        batch_op.drop_index("ix_web_files_at")
+        batch_op.drop_index(batch_op.f("ix_web_files_day"))
 
     op.drop_table("web_files")
     op.drop_table("web_commands")
+    with op.batch_alter_table("web_chats", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_web_chats_day"))
+
     op.drop_table("web_chats")
     with op.batch_alter_table("text_menus", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_text_menus_expires_at"))
+        batch_op.drop_index(batch_op.f("ix_text_menus_day"))
 
     op.drop_table("text_menus")
     op.drop_table("sealed_words")
