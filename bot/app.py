@@ -32,7 +32,7 @@ from channels.port import Capabilities, Limits, Media, Recipient
 from channels.sender import Sender
 from channels.web import WebChat, WebGateway
 from channels.web_store import erase_messages
-from db.engine import Sessions, make_engine
+from db.engine import Sessions, make_engine, owe_erasure
 from db.key_check import check_keys
 from db.sealing import CannotOpen
 from db.upgrade import upgrade
@@ -45,6 +45,7 @@ from handlers.context import App, Context, Services
 from handlers.routes import add_routes
 from officers.accounts import sync_administrators
 from officers.policy import Policy
+from reports.codes import Receipts
 from web.app import ChatPage, WebServer, WebSettings, build_web
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class House:
     lines: Sequence[Line]
     doors: Callable[[], Sequence[str]] = lambda: ()
     metrics: Metrics = field(default_factory=Metrics)
+    receipts: Receipts = field(default_factory=Receipts)
     applications: dict[str, App] = field(init=False)
     dispatchers: dict[str, Dispatcher] = field(init=False)
     inbox: Inbox = field(init=False)
@@ -102,12 +104,13 @@ class House:
             rate=self.rate,
             doors=self.doors,
             erase_transcript=erase_transcript,
+            receipts=self.receipts,
         )
         self.applications = {line.name: make_application(line, services) for line in self.lines}
         self.dispatchers = {line.name: self._dispatcher(line) for line in self.lines}
         self.inbox = Inbox(self.sessions, self.applications, self.clock)
         self.menus = OfficerMenus(self.sessions, self.applications)
-        self.jobs = Jobs(self.sessions, self.policy, self.clock, wake=self.wake, rate=self.rate)
+        self.jobs = Jobs(self.sessions, self.policy, self.clock, wake=self.wake, rate=self.rate, receipts=self.receipts)
 
     def wake(self) -> None:
         """Something was stored or queued: everybody looks."""
@@ -198,6 +201,7 @@ class House:
 
 async def erase_transcript(session: AsyncSession, chat: Recipient) -> None:
     """Wipe what we keep of a chat's messages; other platforms keep their own."""
+    owe_erasure(session)
     if chat.channel == WebGateway.name:
         await erase_messages(session, chat)
 

@@ -43,11 +43,10 @@ from db.tables.inbound import InboundUpdate
 from db.tables.officers import Officer, OfficerChat, Role, Shift
 from db.tables.reports import Report, ReportState
 from db.upgrade import upgrade
+from reports.codes import candidates, whose
 from reports.forwarding import read_report
 from reports.sealing import read_code
-from reports.triage import report_by_code
 from texts.folding import fold
-from texts.refusal import Refusal
 
 _KEY = bytes(range(KEY_BYTES))
 _ADMIN, _DUTY, _FRONT, _SILENT, _OWNERS, _CITIZENS = 100, 200, 300, 10_000, 20_000, 30_000
@@ -532,11 +531,12 @@ async def _reported(sessions: Sessions, town: Town, story: _Story) -> AsyncItera
     forwarded = "\n".join(shown.versions[0] for chat in (_DUTY, _DUTY + 1) for shown in town.chats.get(chat, []))
     async with sessions.reading() as session:
         for shown_code, words in story.receipts.items():
-            try:
-                report = await report_by_code(session, read_code(shown_code) or "")
-            except Refusal:
+            code = read_code(shown_code) or ""
+            report_id = await whose(code, await candidates(session, code))
+            if report_id is None:
                 yield f"the receipt for {words[0]!r} leads to no report"
                 continue
+            report = await session.get_one(Report, report_id)
             body = await read_report(session, report)
             if body.texts != words:
                 yield f"report {report.number} says {body.texts}, not {words}"

@@ -161,13 +161,12 @@ class Demo:
     async def _next_due(self, until: datetime) -> datetime | None:
         """The first instant from now to `until` at which a report goes on or a notice goes out."""
         async with self._house.sessions.reading() as session:
-            report = await session.scalar(
-                select(func.min(Report.escalates_at)).where(Report.state == ReportState.RECEIVED)
-            )
+            reports = await session.scalars(select(Report).where(Report.state == ReportState.RECEIVED))
+            waiting = [report.escalates_at for report in reports]
             notice = await session.scalar(
                 select(func.min(Notice.scheduled_for)).where(Notice.state == NoticeState.SCHEDULED)
             )
-        return min((at for at in (report, notice) if at is not None and at <= until), default=None)
+        return min((at for at in (*waiting, notice) if at is not None and at <= until), default=None)
 
     # --- pages ---
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
 import structlog
@@ -20,12 +20,14 @@ from channels.inbound import forget_updates
 from channels.languages import language_of
 from channels.web_store import purge
 from db.engine import Sessions
+from db.erasure import settle_erasure, shuffle_rows
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
 from deliveries.conversations import expired_talks
 from deliveries.wording import message
 from handlers.reports import OFFER, REPORT
 from officers.policy import Policy
+from reports.codes import Receipts
 from reports.intake import keep_unfinished
 from reports.triage import escalate_due, forget_links
 
@@ -38,6 +40,8 @@ _UPDATES_KEPT = timedelta(days=3)
 _LEFT_OVERS_KEPT = timedelta(days=30)
 #: What the web chat shows of a conversation; as long as a report can be traced back to its chat.
 _CHATS_KEPT = timedelta(days=90)
+#: When the night's work begins, after midnight.
+_AT_NIGHT = timedelta(hours=3)
 
 
 class _Do(Protocol):
@@ -55,16 +59,19 @@ class Jobs:
         *,
         wake: Callable[[], None],
         rate: Callable[[], float | None] = lambda: None,
+        receipts: Receipts,
     ) -> None:
         self._sessions = sessions
         self._policy = policy
         self._clock = clock
         self._wake = wake
         self._rate = rate
+        self._receipts = receipts
+        self._shuffled: date | None = None
 
     def schedule(self, scheduler: AsyncIOScheduler) -> None:
         """Put the ticks on a scheduler; a tick still running is not started a second time."""
-        for tick, seconds in ((self.second, 1), (self.minute, 60)):
+        for tick, seconds in ((self.second, 1), (self.minute, 60), (self.refill, 1)):
             scheduler.add_job(
                 self._guarded(tick),
                 "interval",
@@ -106,6 +113,18 @@ class Jobs:
             await do(lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT))
             await do(lambda session: forget_menus(session, now=now))
             await do(lambda session: end_expired_talks(session, now=now, policy=self._policy))
+        await self._clean_the_disk(now)
+
+    async def _clean_the_disk(self, now: datetime) -> None:
+        """Wipe what was erased; once a night, or at the first start after it, undo the order of rows."""
+        await settle_erasure(self._sessions)
+        night = (now.astimezone(self._policy.zone) - _AT_NIGHT).date()
+        if night != self._shuffled and await shuffle_rows(self._sessions):
+            self._shuffled = night
+
+    async def refill(self) -> None:
+        """Have receipts ready for those who hand a report in."""
+        await self._receipts.refill()
 
     @asynccontextmanager
     async def _tick(self) -> AsyncIterator[_Do]:

@@ -6,14 +6,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from db.engine import keys_of
+from db.sealing import KeyRing
 from db.tables.conversations import ChatLanguage
 
 LANGUAGES = ("vi", "en")
 
 
-def chat_hash(session: AsyncSession, chat: Recipient) -> str:
-    """What a chat is filed under where its address need not be known."""
-    return keys_of(session).fingerprint("chat", str(chat))
+def language_key(keys: KeyRing, chat: Recipient) -> str:
+    """What a chat's language is filed under: another hash than in any other table, so that no two rows can be told to
+    be of the same chat."""
+    return keys.fingerprint("chat-language", str(chat))
 
 
 async def language_of(session: AsyncSession, chat: Recipient, *, otherwise: str = "vi") -> str:
@@ -23,10 +25,10 @@ async def language_of(session: AsyncSession, chat: Recipient, *, otherwise: str 
 
 async def chosen_language(session: AsyncSession, chat: Recipient) -> str | None:
     """The language a chat has chosen; None for one that has not."""
-    row = await session.get(ChatLanguage, chat_hash(session, chat))
+    row = await session.get(ChatLanguage, language_key(keys_of(session), chat))
     return row.language if row else None
 
 
 async def choose_language(session: AsyncSession, chat: Recipient, language: str) -> None:
     """Remember a chat's language."""
-    await session.merge(ChatLanguage(chat=chat_hash(session, chat), language=language))
+    await session.merge(ChatLanguage(chat=language_key(keys_of(session), chat), language=language))

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from db.sealing import KeyRing
 
 _READS = "binhyen_reads"
+_ERASED = "erased"
 #: How long a writer waits for another before SQLite gives up, milliseconds.
 BUSY_TIMEOUT_MS = 15_000
 
@@ -27,6 +28,9 @@ class Sessions:
     def __init__(self, engine: AsyncEngine, keys: KeyRing) -> None:
         self.engine = engine
         self.keys = keys
+        #: Whether something was erased that may still lie on the disk (see db.erasure). Who has just started does not
+        #: know what the process before it left.
+        self.owes_erasure = True
         info: dict[Any, Any] = {"keys": keys}
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)
         self._read = async_sessionmaker(engine.execution_options(**{_READS: True}), expire_on_commit=False, info=info)
@@ -36,6 +40,7 @@ class Sessions:
         """One transaction: committed when the block ends, rolled back when it raises."""
         async with self._write.begin() as session:
             yield session
+        self.owes_erasure |= _ERASED in session.info
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -48,6 +53,11 @@ def keys_of(session: AsyncSession) -> KeyRing:
     """The key ring the session was opened with."""
     keys: KeyRing = session.info["keys"]
     return keys
+
+
+def owe_erasure(session: AsyncSession) -> None:
+    """Say that this transaction erases something of a person's: it is wiped from the disk soon after the commit."""
+    session.info[_ERASED] = True
 
 
 def is_sqlite(session: AsyncSession) -> bool:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
-from channels.languages import chat_hash
 from channels.port import Recipient
 from db.engine import keys_of
-from db.sealing import CannotOpen
+from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.tables.conversations import Conversation
 
 #: A conversation nobody goes on with ends after this long, with a word.
 LIFETIME = timedelta(hours=24)
+#: In how many of the hours after this one a conversation may end.
+_HOURS = LIFETIME // timedelta(hours=1)
 _PURPOSE = "conversation"
 
 
@@ -38,17 +39,22 @@ class Talk:
     serial: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
+def talk_key(keys: KeyRing, chat: Recipient) -> str:
+    """What a chat's conversation is filed under: another hash than in any other table."""
+    return keys.fingerprint("chat-talk", str(chat))
+
+
 async def present_talk(session: AsyncSession, chat: Recipient, *, now: datetime) -> Talk | None:
     """The conversation a chat is in, if it has not expired."""
-    row = await session.get(Conversation, chat_hash(session, chat))
-    if row is None or row.expires_at <= now:
-        return None
-    return _open(session, row)
+    row = await session.get(Conversation, talk_key(keys_of(session), chat))
+    found = _open(session, row.chat, row.sealed) if row is not None else None
+    return found[0] if found is not None and now < found[1] else None
 
 
 async def keep_talk(session: AsyncSession, talk: Talk, *, now: datetime) -> None:
     """Store a conversation's present state; it lives LIFETIME from now."""
-    key = chat_hash(session, talk.chat)
+    keys = keys_of(session)
+    key, ends_at = talk_key(keys, talk.chat), now + LIFETIME
     body = {
         "chat": str(talk.chat),
         "flow": talk.flow,
@@ -56,36 +62,57 @@ async def keep_talk(session: AsyncSession, talk: Talk, *, now: datetime) -> None
         "answers": talk.answers,
         "back": talk.back,
         "serial": talk.serial,
+        "ends_at": ends_at.isoformat(),
     }
-    sealed = keys_of(session).seal(_PURPOSE, json.dumps(body, ensure_ascii=False).encode(), bound_to=key)
-    values = {"sealed": sealed, "expires_at": now + LIFETIME}
-    statement = insert_ignoring(session, Conversation).values(chat=key, **values)
-    fresh = await session.execute(statement)
+    plain = padded(json.dumps(body, ensure_ascii=False).encode())
+    values = {"sealed": keys.seal(_PURPOSE, plain, bound_to=key), "hour": _hour_mark(keys, ends_at)}
+    fresh = await session.execute(insert_ignoring(session, Conversation).values(chat=key, **values))
     if fresh.rowcount != 1:  # type: ignore[attr-defined]
-        row = await session.get_one(Conversation, key)
-        row.sealed, row.expires_at = sealed, now + LIFETIME
+        await session.execute(update(Conversation).where(Conversation.chat == key).values(**values))
 
 
 async def end_talk(session: AsyncSession, chat: Recipient) -> None:
     """Forget the conversation a chat is in."""
-    await session.execute(delete(Conversation).where(Conversation.chat == chat_hash(session, chat)))
+    key = talk_key(keys_of(session), chat)
+    await session.execute(delete(Conversation).where(Conversation.chat == key))
 
 
 async def expired_talks(session: AsyncSession, *, now: datetime, limit: int = 50) -> list[Talk]:
-    """Take out the conversations whose time has passed; the caller says a word about each."""
-    rows = list(await session.scalars(select(Conversation).where(Conversation.expires_at <= now).limit(limit)))
-    talks = []
-    for row in rows:
-        talk = _open(session, row)
-        if talk is not None:
-            talks.append(talk)
-        await session.delete(row)
-    return talks
+    """Take out the conversations whose time has passed; the caller says a word about each.
+
+    What lives on ends in one of the hours to come, and those have known marks: all else has expired, however long
+    ago, but for this hour's, which are opened. One that cannot be opened is dropped: there is nothing to go on from.
+    """
+    keys = keys_of(session)
+    to_come = [_hour_mark(keys, now + timedelta(hours=hours)) for hours in range(1, _HOURS + 1)]
+    rows = await session.execute(
+        select(Conversation.chat, Conversation.sealed).where(Conversation.hour.not_in(to_come))
+    )
+    over: dict[str, Talk | None] = {}
+    for chat, sealed in rows:
+        found = _open(session, chat, sealed)
+        if found is None or found[1] <= now:
+            over[chat] = found[0] if found is not None else None
+        if len(over) >= limit:
+            break
+    gone = await session.scalars(
+        delete(Conversation)
+        .where(Conversation.chat.in_(list(over)), Conversation.hour.not_in(to_come))
+        .returning(Conversation.chat)
+        .execution_options(synchronize_session=False)
+    )
+    return [talk for chat in gone if (talk := over[chat]) is not None]
 
 
-def _open(session: AsyncSession, row: Conversation) -> Talk | None:
+def _hour_mark(keys: KeyRing, at: datetime) -> str:
+    return keys.fingerprint("hour", _PURPOSE, at.astimezone(UTC).strftime("%Y-%m-%dT%H"))
+
+
+def _open(session: AsyncSession, chat: str, sealed: bytes) -> tuple[Talk, datetime] | None:
+    """A conversation and when it ends; None for one that is damaged or whose key was taken off the ring."""
     try:
-        body = json.loads(keys_of(session).open(_PURPOSE, row.sealed, bound_to=row.chat))
-    except CannotOpen:
-        return None  # its key was taken off the ring: nothing to go on from
-    return Talk(Recipient.parse(body.pop("chat")), **body)
+        body = json.loads(unpadded(keys_of(session).open(_PURPOSE, sealed, bound_to=chat)))
+        ends_at = datetime.fromisoformat(body.pop("ends_at"))
+        return Talk(Recipient.parse(body.pop("chat")), **body), ends_at
+    except (CannotOpen, ValueError, LookupError, TypeError):
+        return None

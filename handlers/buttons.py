@@ -32,6 +32,11 @@ def verbs() -> frozenset[str]:
 
 async def on_button(update: Update, context: Context) -> None:
     """Do what the pressed button says, once."""
+    if update.callback_query is not None:
+        await context.with_receipt(lambda: _act(update, context))
+
+
+async def _act(update: Update, context: Context) -> None:
     query = update.callback_query
     if query is None:
         return

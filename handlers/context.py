@@ -23,6 +23,7 @@ from deliveries.wording import Rows, from_html, html, plain
 from officers.accounts import actor_for
 from officers.permissions import Actor
 from officers.policy import Policy
+from reports.codes import Attempts, NoReceiptReady, Receipts
 from texts.refusal import Refusal
 
 BotData = dict[str, Any]
@@ -52,6 +53,8 @@ class Services:
         erase_transcript: Wipe what a channel of ours keeps of a chat's messages.
         doors: The addresses that open a chat with us; `?start=` and a payload make a deep link.
         rate: Messages a second a channel sends, to say when a broadcast ends; None is without limit.
+        receipts: Receipt codes made ahead.
+        attempts: How often codes may be tried.
     """
 
     sessions: Sessions
@@ -61,6 +64,8 @@ class Services:
     rate: Callable[[], float | None] = lambda: None
     doors: Callable[[], Sequence[str]] = lambda: ()
     erase_transcript: Callable[[AsyncSession, Recipient], Awaitable[None]] = nothing_kept
+    receipts: Receipts = field(default_factory=Receipts)
+    attempts: Attempts = field(default_factory=Attempts)
 
 
 class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
@@ -103,6 +108,15 @@ class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
         services.wake()
         if update.callback_query is not None:
             self.application.create_task(_stop_spinner(update.callback_query))
+
+    async def with_receipt(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Run one turn. Should it want a receipt when none lies ready, nothing of it is kept: one is made, outside any
+        transaction, and the turn is run anew."""
+        while True:
+            try:
+                return await act()
+            except NoReceiptReady:
+                await self.services.receipts.prepare()
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from deliveries.conversations import end_talk, keep_talk, present_talk
 from deliveries.wording import from_html
 from handlers.context import Turn
 from officers.permissions import Permission
+from reports.codes import Tried
 from texts.folding import fold
 from texts.refusal import Refusal
 
@@ -46,7 +47,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person answered: the value of a choice, or what they wrote or sent."""
+    """What a person answered: the value of a choice, or what they wrote or sent. `tried` is what came of it when what
+    they wrote is a receipt code."""
 
     choice: str | None = None
     text: str = ""
@@ -56,6 +58,7 @@ class Answer:
     media: Media | None = None
     media_original: Media | None = None
     is_same_album: bool = False
+    tried: Tried | None = None
 
 
 Ask = Callable[[Turn, Talk], Awaitable[Question]]

@@ -84,7 +84,7 @@ async def _take_file(turn: Turn, talk: Talk, answer: Answer) -> str:
 async def _keep_file(turn: Turn, talk: Talk, answer: Answer) -> None:
     if answer.media is None or answer.media.kind not in ("photo", "document"):
         raise Refusal("compose.file_or_skip")
-    row = await keep_media(turn.session, answer.media, origin="notice", now=turn.now)
+    row = await keep_media(turn.session, answer.media, origin="notice")
     talk.answers |= {"media": row.id, "media_kind": answer.media.kind}
 
 

@@ -10,6 +10,7 @@ from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
 from officers import roster
+from reports.codes import Tried, candidates, whose
 from reports.intake import (
     File,
     add_file,
@@ -22,8 +23,8 @@ from reports.intake import (
     report_for_writer,
     withdraw_draft,
 )
-from reports.sealing import new_code, read_code, show_code
-from reports.triage import ANSWER_FLOW, add_answer, report_by_code, stop_contact
+from reports.sealing import read_code, show_code
+from reports.triage import ANSWER_FLOW, add_answer, stop_contact, tried_report
 from texts.catalogue import Html
 from texts.refusal import Refusal
 from texts.times import say_time, say_when
@@ -93,7 +94,7 @@ async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         case "urgent" | "calm":
             talk.answers["urgent"] = answer.choice == _URGENT
             return "content"
-    await _spare_code(turn, answer)
+    _spare_code(answer)
     if talk.answers.get("report") is None:
         report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
         talk.answers["report"] = report.id
@@ -116,27 +117,36 @@ async def _add(turn: Turn, report_id: int, answer: Answer) -> None:
         await add_text(turn.session, report, answer.text, now=turn.now)
 
 
-async def _spare_code(turn: Turn, answer: Answer) -> None:
-    """Whoever has a code can speak for the reporter: one written by mistake does not go to an officer."""
-    code = read_code(answer.text)
+def _spare_code(answer: Answer) -> None:
+    """Whoever has a code can speak for the reporter: one written by mistake does not go to an officer. What is none
+    (the number of a bank account perhaps), or comes when codes may not be tried for a while, is taken as it is."""
+    if answer.tried is not None and answer.tried.report_id is not None:
+        raise Refusal("report.own_code")
+
+
+async def try_code(context: Context, update: Update, typed: str) -> Tried | None:
+    """Try a receipt code before the turn begins, for that is slow; None for what is no code."""
+    code = read_code(typed)
     if code is None:
-        return
-    try:
-        await report_by_code(turn.session, code)
-    except Refusal:
-        return  # some other number, of a bank account perhaps
-    raise Refusal("report.own_code")
+        return None
+    services = context.services
+    again_at = services.attempts.take(context.chat_of(update), services.clock())
+    if again_at is not None:
+        return Tried(again_at=again_at)
+    async with services.sessions.reading() as session:
+        found = await candidates(session, code)
+    return Tried(await whose(code, found))
 
 
 async def _hand_in(turn: Turn, talk: Talk) -> None:
     report_id = talk.answers.get("report")
     if report_id is None:
         raise Refusal("report.empty")
-    code = new_code()
+    receipt = turn.services.receipts.take()
     await hand_in(
         turn.session,
         report_id,
-        code=code,
+        receipt=receipt,
         urgent=bool(talk.answers.get("urgent")),
         now=turn.now,
         policy=turn.policy,
@@ -150,7 +160,7 @@ async def _hand_in(turn: Turn, talk: Talk) -> None:
     await turn.say(
         "report.receipt",
         time=say_time(turn.now, turn.policy.zone),
-        code=show_code(code),
+        code=show_code(receipt.code),
         told=Html(turn.html(told)),
     )
 
@@ -194,9 +204,10 @@ OFFER = conversation.add_flow(Flow("offer", "words", {"words": Step(_no_question
 async def on_track(update: Update, context: Context) -> None:
     """`/tracuu`, with or without the code."""
     typed = " ".join(context.args or [])
+    tried = await try_code(context, update, typed)
     async with context.begin(update) as turn:
         if typed:
-            await _show_status(turn, typed)
+            await _show_status(turn, tried)
         else:
             await conversation.begin(turn, TRACK)
 
@@ -206,18 +217,17 @@ async def _ask_code(turn: Turn, talk: Talk) -> Question:
 
 
 async def _take_code(turn: Turn, talk: Talk, answer: Answer) -> None:
-    await _show_status(turn, answer.text)
+    await _show_status(turn, answer.tried)
     await conversation.finish(turn)
 
 
 TRACK = conversation.add_flow(Flow("track", "code", {"code": Step(_ask_code, _take_code)}))
 
 
-async def _show_status(turn: Turn, typed: str) -> None:
-    code = read_code(typed)
-    if code is None:
+async def _show_status(turn: Turn, tried: Tried | None) -> None:
+    if tried is None:
         raise Refusal("track.not_a_code")
-    report = await report_by_code(turn.session, code)
+    report = await tried_report(turn.session, tried, policy=turn.policy)
     at = report.closed_at or report.taken_at or report.received_at or report.started_at
     await turn.say(
         f"track.{report.state}",
@@ -238,7 +248,7 @@ async def _ask_answer(turn: Turn, talk: Talk) -> Question:
 
 
 async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
-    await _spare_code(turn, answer)
+    _spare_code(answer)
     file = File(answer.media, answer.media_original) if answer.media is not None else None
     await add_answer(turn.session, talk.answers["report"], answer.text, file=file, now=turn.now)
     await conversation.finish(turn)

@@ -99,6 +99,14 @@ async def on_message(update: Update, context: Context) -> None:
         if flow is None or flow.wants_media:
             view, original = await incoming.fetch_file(message, keep_name=flow is notices.COMPOSE)
             answer = replace(answer, media=view, media_original=original)
+    answer = replace(answer, tried=await reports.try_code(context, update, answer.text))
+    await context.with_receipt(lambda: _take_message(update, context, answer))
+
+
+async def _take_message(update: Update, context: Context, answer: Answer) -> None:
+    message = update.message
+    if message is None:
+        return
     async with context.begin(update) as turn:
         talk = await conversation.present(turn)
         if fold(answer.text) in _STOP_WORDS and (talk is None or talk.flow not in _FREE_WRITING):

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Outgoing, Place, Recipient
-from db.engine import keys_of
+from db.engine import keys_of, owe_erasure
 from db.sealing import CannotOpen
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow
 from db.tables.officers import Role
@@ -50,14 +50,14 @@ async def read_report(session: AsyncSession, report: Report) -> ReportBody:
     texts: list[str] = []
     attachments: list[Attachment] = []
     place = None
-    parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id).order_by(ReportPart.id))
-    for part in parts:
-        value = box.open(part.sealed, token=part.token)
+    parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id))
+    values = [box.open(part.sealed, part_id=part.id) for part in parts]
+    for value in sorted(values, key=lambda value: value["order"]):
         if value.get("text"):
             texts.append(value["text"])
-        if part.media_id is not None:
-            attachments.append(Attachment(part.kind, part.media_id))  # type: ignore[arg-type]
-        if part.kind == "place":
+        if value.get("media") is not None:
+            attachments.append(Attachment(value["kind"], value["media"]))
+        if value["kind"] == "place":
             place = Place(value["latitude"], value["longitude"])
     return ReportBody(tuple(texts), tuple(attachments), place)
 
@@ -184,12 +184,8 @@ async def tell_reporter(
     Returns:
         Whether there was anybody to tell.
     """
-    link = await session.get(ReportLink, report.id)
-    if link is None or link.dies_at <= now:
-        return False
-    try:
-        chat = open_link(keys_of(session), report.number, link.sealed)
-    except CannotOpen:
+    chat = await reporters_chat(session, report, now=now)
+    if chat is None:
         return False
     await open_delivery(
         session,
@@ -205,6 +201,18 @@ async def tell_reporter(
     return True
 
 
+async def reporters_chat(session: AsyncSession, report: Report, *, now: datetime) -> Recipient | None:
+    """The chat a report came from, while the link to it lives."""
+    row = await session.get(ReportLink, report.id)
+    if row is None:
+        return None
+    try:
+        link = open_link(keys_of(session), report.number, row.sealed)
+    except CannotOpen:
+        return None
+    return link.chat if now < link.dies_at else None
+
+
 async def erase_content(session: AsyncSession, report: Report) -> None:
     """Erase everything a report said, wherever it was kept to be sent."""
     origin = f"report:{report.id}"
@@ -216,6 +224,7 @@ async def erase_content(session: AsyncSession, report: Report) -> None:
 
 async def cut_links(session: AsyncSession, report_ids: Collection[int]) -> None:
     """Forget which chats reports came from: the links, and what the ledger still holds for those chats."""
+    owe_erasure(session)
     await session.execute(delete(ReportLink).where(ReportLink.report_id.in_(report_ids)))
     await forget_hidden(session, [f"report:{report_id}" for report_id in report_ids])
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,12 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Media, Place, Recipient
 from db.engine import keys_of
-from db.tables.reports import Report, ReportLink, ReportPart, ReportState
+from db.marks import day_mark, random_id
+from db.tables.reports import Hidden, Report, ReportLink, ReportPart, ReportState
 from deliveries.media import keep_media
 from deliveries.numbers import new_number
 from officers.policy import Policy
 from reports import forwarding
-from reports.sealing import ReportBox, code_lookup, hash_code, new_data_key, seal_link
+from reports.codes import Receipt
+from reports.sealing import Link, ReportBox, code_prefix, new_data_key, seal_link
 from texts.markup import clean, is_blank
 from texts.refusal import Refusal
 
@@ -28,6 +28,8 @@ MAX_TEXT = 4096
 MAX_PARTS = 60
 #: How long a report can be traced back to the chat it came from.
 LINK_LIFETIME = timedelta(days=90)
+#: The purpose under which the day is marked on which a link dies.
+LINK_DAY = "report-link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,13 @@ async def open_report(session: AsyncSession, *, chat: Recipient, language: str, 
     while await session.scalar(select(Report.id).where(Report.number == number)) is not None:
         number = new_number("T", length=5)
     keys = keys_of(session)
-    report = Report(
-        number=number,
-        state=ReportState.DRAFT,
-        data_key=new_data_key(keys, number),
-        language=language,
-        started_at=now,
-    )
+    report = Report(number=number, state=ReportState.DRAFT, data_key=new_data_key(keys, number))
     session.add(report)
+    report.hidden = Hidden(started_at=now, language=language)
     await session.flush()
-    session.add(ReportLink(report_id=report.id, sealed=seal_link(keys, number, chat), dies_at=now + LINK_LIFETIME))
+    link = Link(chat, dies_at=now + LINK_LIFETIME)
+    day = day_mark(keys, LINK_DAY, link.dies_at)
+    session.add(ReportLink(report_id=report.id, sealed=seal_link(keys, number, link), day=day))
     return report
 
 
@@ -78,12 +77,12 @@ async def add_file(session: AsyncSession, report: Report, file: File, *, caption
         The media id of the view copy.
     """
     origin = f"report:{report.id}"
-    view = await keep_media(session, file.view, origin=origin, now=now)
-    value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT]}
+    view = await keep_media(session, file.view, origin=origin)
+    value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT], "media": view.id}
     if file.original is not None:
-        original = await keep_media(session, file.original, origin=origin, now=now)
+        original = await keep_media(session, file.original, origin=origin)
         value |= {"original": original.id, "sha256": hashlib.sha256(file.original.content).hexdigest()}
-    await _add_part(session, report, file.view.kind, value, media_id=view.id, now=now)
+    await _add_part(session, report, file.view.kind, value, now=now)
     return view.id
 
 
@@ -100,48 +99,45 @@ async def count_parts(session: AsyncSession, report_id: int) -> int:
 
 
 async def hand_in(
-    session: AsyncSession, report_id: int, *, code: str, urgent: bool, now: datetime, policy: Policy
+    session: AsyncSession, report_id: int, *, receipt: Receipt, urgent: bool, now: datetime, policy: Policy
 ) -> Report:
     """Hand a report in and queue its forward to whoever is on duty, in one transaction.
 
     Args:
-        code: A fresh receipt code; only its slow hash and a keyed hash are stored.
+        receipt: A fresh one; of its code only the slow hash and a short keyed hash are stored.
 
     Raises:
         Refusal: `report.gone` when it was handed in before or withdrawn, `report.empty` when nothing is in it.
     """
     if not await count_parts(session, report_id):
         raise Refusal("report.empty")
-    # Slow on purpose; in a thread, for everybody else's messages need not wait.
-    slow_hash = await asyncio.to_thread(hash_code, code)
-    won = await session.execute(
-        update(Report)
-        .where(Report.id == report_id, Report.state == ReportState.DRAFT)
-        .values(
-            state=ReportState.RECEIVED,
-            received_at=now,
-            urgent=urgent,
-            code_hash=slow_hash,
-            code_lookup=code_lookup(keys_of(session), code),
-        )
-    )
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    values = {"code_hash": receipt.slow_hash, "code_prefix": code_prefix(keys_of(session), receipt.code)}
+    report = await _receive(session, report_id, now=now, policy=policy, urgent=urgent, **values)
+    if report is None:
         raise Refusal("report.gone")
-    report = await session.get_one(Report, report_id, populate_existing=True)
-    await forwarding.forward_first(session, report, now=now, policy=policy)
     return report
 
 
 async def keep_unfinished(session: AsyncSession, report_id: int, *, now: datetime, policy: Policy) -> None:
     """A report left lying after its first content is kept, marked incomplete, and forwarded as such."""
+    await _receive(session, report_id, now=now, policy=policy, incomplete=True)
+
+
+async def _receive(
+    session: AsyncSession, report_id: int, *, now: datetime, policy: Policy, **values: object
+) -> Report | None:
+    """From draft to received, once, whoever else tries; None when it was no draft any more."""
     won = await session.execute(
         update(Report)
         .where(Report.id == report_id, Report.state == ReportState.DRAFT)
-        .values(state=ReportState.RECEIVED, received_at=now, incomplete=True)
+        .values(state=ReportState.RECEIVED, **values)
     )
-    if won.rowcount == 1:  # type: ignore[attr-defined]
-        report = await session.get_one(Report, report_id, populate_existing=True)
-        await forwarding.forward_first(session, report, now=now, policy=policy)
+    if won.rowcount != 1:  # type: ignore[attr-defined]
+        return None
+    report = await session.get_one(Report, report_id, populate_existing=True)
+    report.received_at = now
+    await forwarding.forward_first(session, report, now=now, policy=policy)
+    return report
 
 
 async def withdraw_draft(session: AsyncSession, report_id: int) -> None:
@@ -156,28 +152,21 @@ async def erase(session: AsyncSession, report: Report) -> None:
     await forwarding.erase_content(session, report)
     report.data_key = None
     report.code_hash = None
-    report.code_lookup = None
+    report.code_prefix = None
+    report.hidden = Hidden(started_at=report.started_at)
     report.state = ReportState.WITHDRAWN
 
 
 async def _add_part(
-    session: AsyncSession,
-    report: Report,
-    kind: str,
-    value: dict[str, object],
-    *,
-    now: datetime,
-    media_id: int | None = None,
+    session: AsyncSession, report: Report, kind: str, value: dict[str, object], *, now: datetime
 ) -> None:
-    if await count_parts(session, report.id) >= MAX_PARTS:
+    number = await count_parts(session, report.id)
+    if number >= MAX_PARTS:
         raise Refusal("report.full", limit=MAX_PARTS)
-    token = secrets.token_hex(16)
     box = ReportBox(keys_of(session), report.number, report.data_key or b"")
-    session.add(
-        ReportPart(
-            report_id=report.id, token=token, kind=kind, sealed=box.seal(value, token=token), media_id=media_id, at=now
-        )
-    )
+    part_id = random_id()
+    sealed = box.seal({"kind": kind, "order": number, "at": now.isoformat(), **value}, part_id=part_id)
+    session.add(ReportPart(id=part_id, report_id=report.id, sealed=sealed))
     await session.flush()
 
 

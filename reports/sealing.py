@@ -10,6 +10,8 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -22,6 +24,7 @@ from db.sealing import CannotOpen, KeyRing, padded, unpadded
 
 _NONCE_BYTES = 12
 CODE_DIGITS = 16
+_PREFIX_DIGITS = 5
 # RFC 9106's second recommendation is 64 MiB; 16 digits of entropy allow the lighter setting of OWASP's sheet
 # (19 MiB, 2 passes), which an old office computer bears. Read 2026-11.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -38,30 +41,43 @@ class ReportBox:
     def __init__(self, keys: KeyRing, number: str, data_key: bytes) -> None:
         self._cipher = AESGCM(keys.open("report-key", data_key, bound_to=number))
 
-    def seal(self, value: dict[str, Any], *, token: str) -> bytes:
-        """JSON values, sealed and bound to the part's token."""
+    def seal(self, value: dict[str, Any], *, part_id: int) -> bytes:
+        """JSON values, sealed and bound to the part."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         body = json.dumps(value, ensure_ascii=False).encode()
-        return nonce + self._cipher.encrypt(nonce, padded(body), token.encode())
+        return nonce + self._cipher.encrypt(nonce, padded(body), str(part_id).encode())
 
-    def open(self, sealed: bytes, *, token: str) -> dict[str, Any]:
+    def open(self, sealed: bytes, *, part_id: int) -> dict[str, Any]:
         """What `seal` was given; raises CannotOpen."""
         try:
-            body = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], token.encode())
+            body = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], str(part_id).encode())
         except (InvalidTag, ValueError) as error:
             raise CannotOpen("report-part") from error
         value: dict[str, Any] = json.loads(unpadded(body))
         return value
 
 
-def seal_link(keys: KeyRing, number: str, chat: Recipient) -> bytes:
-    """The chat a report came from, sealed."""
-    return keys.seal("report-link", str(chat).encode(), bound_to=number)
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The chat a report came from, and when that is forgotten."""
+
+    chat: Recipient
+    dies_at: datetime
 
 
-def open_link(keys: KeyRing, number: str, sealed: bytes) -> Recipient:
-    """The chat a report came from; raises CannotOpen."""
-    return Recipient.parse(keys.open("report-link", sealed, bound_to=number).decode())
+def seal_link(keys: KeyRing, number: str, link: Link) -> bytes:
+    """A link, sealed; chats of all lengths come out alike."""
+    plain = json.dumps([str(link.chat), link.dies_at.isoformat()]).encode()
+    return keys.seal("report-link", padded(plain), bound_to=number)
+
+
+def open_link(keys: KeyRing, number: str, sealed: bytes) -> Link:
+    """What `seal_link` was given; raises CannotOpen."""
+    try:
+        chat, dies_at = json.loads(unpadded(keys.open("report-link", sealed, bound_to=number)))
+        return Link(Recipient.parse(chat), datetime.fromisoformat(dies_at))
+    except (ValueError, TypeError) as error:
+        raise CannotOpen("report-link") from error
 
 
 def new_code() -> str:
@@ -94,9 +110,9 @@ def code_fits(code: str, stored: str) -> bool:
         return False
 
 
-def code_lookup(keys: KeyRing, code: str) -> str:
-    """The keyed hash a report is found by; worthless without the key ring."""
-    return keys.fingerprint("report-code", code)
+def code_prefix(keys: KeyRing, code: str) -> str:
+    """20 bits of a keyed hash: enough to find the few reports a code may belong to, too few to prove anything."""
+    return keys.fingerprint("report-code", code)[:_PREFIX_DIGITS]
 
 
 def same_chat(one: Recipient, other: Recipient) -> bool:

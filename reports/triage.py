@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+import structlog
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Recipient
 from db.engine import keys_of
+from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
-from db.tables.reports import Report, ReportLink
+from db.tables.reports import Hidden, Report, ReportLink
 from db.tables.reports import ReportState as ReportState
 from deliveries.conversations import Talk, keep_talk, present_talk
 from deliveries.ledger import open_delivery
@@ -24,12 +25,15 @@ from officers.accounts import chats_of
 from officers.permissions import Actor, Permission, require
 from officers.policy import Policy
 from reports import forwarding
-from reports.intake import File, add_file, add_text
-from reports.sealing import code_fits, code_lookup, open_link, same_chat
+from reports.codes import Tried
+from reports.intake import LINK_DAY, File, add_file, add_text
+from reports.sealing import Link, open_link, same_chat
 from texts.catalogue import Html
 from texts.markup import clean, is_blank
 from texts.refusal import Refusal
 from texts.times import say_time
+
+log = structlog.get_logger(__name__)
 
 _OPEN = (ReportState.TAKEN, ReportState.VERIFYING)
 OUTCOMES = (ReportState.RESOLVED, ReportState.HANDED_OVER, ReportState.UNFOUNDED)
@@ -63,13 +67,14 @@ async def take_report(
     won = await session.execute(
         update(Report)
         .where(Report.id == report_id, Report.state == ReportState.RECEIVED)
-        .values(state=ReportState.TAKEN, taken_by=officer_id, taken_at=now, escalates_at=None)
+        .values(state=ReportState.TAKEN, taken_by=officer_id)
     )
     report = await session.get(Report, report_id, populate_existing=True)
     if report is None:
         raise Refusal("report.unknown")
     if won.rowcount != 1:  # type: ignore[attr-defined]
         raise await _taken_already(session, report, policy)
+    report.hidden = replace(report.hidden, taken_at=now, escalates_at=None)
     line = html("vi", "forward.taken", name=actor.name, time=say_time(now, policy.zone))
     rewritten = await forwarding.rewrite_forwards(
         session, report, line, mine=actor.chat, buttons=officer_buttons(report.id), now=now, policy=policy
@@ -122,11 +127,8 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
 
 async def _let_them_type(session: AsyncSession, report: Report, *, now: datetime) -> None:
     """Take the reporter's next words for the answer, unless they are in the middle of something else."""
-    link = await session.get(ReportLink, report.id)
-    if link is None:
-        return
-    chat = open_link(keys_of(session), report.number, link.sealed)
-    if await present_talk(session, chat, now=now) is None:
+    chat = await forwarding.reporters_chat(session, report, now=now)
+    if chat is not None and await present_talk(session, chat, now=now) is None:
         await keep_talk(session, Talk(chat, ANSWER_FLOW, "text", {"report": report.id}), now=now)
 
 
@@ -181,12 +183,13 @@ async def close_report(
     won = await session.execute(
         update(Report)
         .where(Report.id == report_id, Report.state.in_(_OPEN))
-        .values(state=outcome, closed_at=now)
+        .values(state=outcome)
         .execution_options(synchronize_session=False)
     )
     if won.rowcount != 1:  # type: ignore[attr-defined]
         raise Refusal("report.not_open", number=report.number)
     await session.refresh(report)
+    report.closed_at = now
     line = html(
         "vi",
         "forward.closed",
@@ -205,24 +208,58 @@ async def escalate_due(session: AsyncSession, *, now: datetime, policy: Policy, 
     """Pass on the reports nobody took in time; returns how many."""
     due = await session.scalars(
         select(Report)
-        .where(Report.state == ReportState.RECEIVED, Report.escalates_at <= now)
-        .order_by(Report.urgent.desc(), Report.escalates_at)
-        .limit(limit)
+        .where(Report.id.in_(await _overdue(session, now=now, limit=limit)), Report.state == ReportState.RECEIVED)
         .with_for_update(skip_locked=True)
     )
     count = 0
-    for report in due:
-        await forwarding.escalate(session, report, now=now, policy=policy)
-        count += 1
+    for report in sorted(due, key=_urgency):
+        if _is_overdue(report.hidden, now):
+            _mend(report, now)
+            await forwarding.escalate(session, report, now=now, policy=policy)
+            count += 1
     return count
 
 
-async def report_by_code(session: AsyncSession, code: str) -> Report:
-    """The report a receipt code belongs to; raises Refusal (`track.unknown`)."""
-    report = (
-        await session.execute(select(Report).where(Report.code_lookup == code_lookup(keys_of(session), code)))
-    ).scalar_one_or_none()
-    if report is None or not await asyncio.to_thread(code_fits, code, report.code_hash or ""):
+async def _overdue(session: AsyncSession, *, now: datetime, limit: int) -> list[int]:
+    """The reports that go on now. When is sealed: those that wait and have not gone to everybody are opened."""
+    keys = keys_of(session)
+    waiting = await session.execute(
+        select(Report.id, Report.urgent, Report.number, Report.sealed).where(
+            Report.state == ReportState.RECEIVED, Report.escalation_step < forwarding.LAST_STEP
+        )
+    )
+    opened = [(row.id, row.urgent, Hidden.open(keys, row.number, row.sealed)) for row in waiting]
+    due = [(not urgent, _deadline(hidden), which) for which, urgent, hidden in opened if _is_overdue(hidden, now)]
+    return [which for *_, which in sorted(due)[:limit]]
+
+
+def _is_overdue(hidden: Hidden, now: datetime) -> bool:
+    """Whether a report goes on now; one whose times cannot be read does, for nobody knows how long it has waited."""
+    return not hidden.is_readable or (hidden.escalates_at is not None and hidden.escalates_at <= now)
+
+
+def _deadline(hidden: Hidden) -> datetime:
+    return hidden.escalates_at or hidden.started_at
+
+
+def _urgency(report: Report) -> tuple[bool, datetime]:
+    return not report.urgent, _deadline(report.hidden)
+
+
+def _mend(report: Report, now: datetime) -> None:
+    """Let a report whose times cannot be read count from now: it goes on like any other, and is logged once."""
+    if not report.hidden.is_readable:
+        log.error("report_times_unreadable", report=report.number)
+        report.hidden = Hidden(started_at=now, received_at=now, escalates_at=now)
+
+
+async def tried_report(session: AsyncSession, tried: Tried, *, policy: Policy) -> Report:
+    """The report that a code which was tried opens; raises Refusal (`track.unknown`, `track.wait`)."""
+    if tried.again_at is not None:
+        # Told in minutes: from the next full one on it is true.
+        raise Refusal("track.wait", time=say_time(tried.again_at + timedelta(minutes=1), policy.zone))
+    report = await session.get(Report, tried.report_id) if tried.report_id is not None else None
+    if report is None or report.code_hash is None:
         raise Refusal("track.unknown")
     return report
 
@@ -245,24 +282,43 @@ async def stop_contact(session: AsyncSession, chat: Recipient, *, report_id: int
     return len(mine)
 
 
-async def forget_links(session: AsyncSession, *, now: datetime) -> None:
-    """Cut the links whose date has come."""
-    dead = list(await session.scalars(select(ReportLink.report_id).where(ReportLink.dies_at <= now).limit(500)))
+async def forget_links(session: AsyncSession, *, now: datetime, limit: int = 500) -> None:
+    """Cut the links whose date has come: those of days gone by, and of today those whose hour has passed."""
+    keys = keys_of(session)
+    dead = list(await session.scalars(_links_of(days_until(keys, LINK_DAY, now)).limit(limit)))
+    today = await session.execute(
+        select(ReportLink.report_id, ReportLink.sealed, Report.number)
+        .join(Report, Report.id == ReportLink.report_id)
+        .where(ReportLink.day == day_mark(keys, LINK_DAY, now))
+    )
+    for report_id, sealed, number in today:
+        link = _opened(keys, number, sealed)
+        if link is not None and link.dies_at <= now:
+            dead.append(report_id)
     if dead:
         await forwarding.cut_links(session, dead)
+
+
+def _links_of(days: list[str]) -> Select[tuple[int]]:
+    return select(ReportLink.report_id).where(ReportLink.day.in_(days))
 
 
 async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10) -> list[Report]:
     """Reports that wait for somebody or are open, urgent and oldest first."""
     require(actor, Permission.HANDLE_REPORTS)
-    return list(
-        await session.scalars(
-            select(Report)
-            .where(Report.state.in_([ReportState.RECEIVED, *_OPEN]))
-            .order_by(Report.taken_by.is_not(None), Report.urgent.desc(), Report.received_at)
-            .limit(limit)
+    keys = keys_of(session)
+    rows = await session.execute(
+        select(Report.id, Report.taken_by, Report.urgent, Report.number, Report.sealed).where(
+            Report.state.in_([ReportState.RECEIVED, *_OPEN])
         )
     )
+    order: dict[int, tuple[bool, bool, datetime]] = {}
+    for row in rows:
+        hidden = Hidden.open(keys, row.number, row.sealed)
+        order[row.id] = (row.taken_by is not None, not row.urgent, hidden.received_at or hidden.started_at)
+    first = sorted(order, key=lambda which: order[which])[:limit]
+    found = await session.scalars(select(Report).where(Report.id.in_(first)))
+    return sorted(found, key=lambda report: first.index(report.id))
 
 
 async def report_for_officer(session: AsyncSession, actor: Actor, report_id: int) -> Report:
@@ -275,10 +331,15 @@ async def report_for_officer(session: AsyncSession, actor: Actor, report_id: int
 
 
 def _leads_to(keys: KeyRing, number: str, sealed: bytes, chat: Recipient) -> bool:
+    link = _opened(keys, number, sealed)
+    return link is not None and same_chat(link.chat, chat)
+
+
+def _opened(keys: KeyRing, number: str, sealed: bytes) -> Link | None:
     try:
-        return same_chat(open_link(keys, number, sealed), chat)
+        return open_link(keys, number, sealed)
     except CannotOpen:
-        return False
+        return None
 
 
 async def report_to_close(session: AsyncSession, actor: Actor, report_id: int) -> Report:
@@ -292,8 +353,7 @@ async def report_to_close(session: AsyncSession, actor: Actor, report_id: int) -
 async def report_to_ask(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime) -> Report:
     """An open report whose reporter can still be asked; raises Refusal (`report.not_open`, `report.no_contact`)."""
     report = await report_to_close(session, actor, report_id)
-    link = await session.get(ReportLink, report.id)
-    if link is None or link.dies_at <= now:
+    if await forwarding.reporters_chat(session, report, now=now) is None:
         raise Refusal("report.no_contact", number=report.number)
     return report
 

@@ -1,29 +1,35 @@
-"""Where a chat is in a conversation, and what language it speaks. Chats are known by a keyed hash only."""
+"""Where a chat is in a conversation, and what language it speaks. Chats are known by a keyed hash only, another one in
+each table; on SQLite the tables have no row numbers, which would tell in what order the rows came."""
 
 from __future__ import annotations
-
-from datetime import datetime
 
 from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base
 
+_NO_ORDER = {"sqlite_with_rowid": False}
+
 
 class Conversation(Base):
-    """The one conversation a chat is in: flow, step and answers, sealed together with the chat's address."""
+    """The one conversation a chat is in: flow, step, answers and end, sealed together with the chat's address.
+
+    `hour` is the keyed mark of the hour in which it ends if nobody goes on with it.
+    """
 
     __tablename__ = "conversations"
+    __table_args__ = _NO_ORDER
 
     chat: Mapped[str] = mapped_column(String(32), primary_key=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    expires_at: Mapped[datetime] = mapped_column(index=True)
+    hour: Mapped[str] = mapped_column(String(32), index=True)
 
 
 class ChatLanguage(Base):
     """The language a chat has chosen."""
 
     __tablename__ = "chat_languages"
+    __table_args__ = _NO_ORDER
 
     chat: Mapped[str] = mapped_column(String(32), primary_key=True)
     language: Mapped[str] = mapped_column(String(2))

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, BigId, choice
+from db.marks import random_id
 
 
 class Lane(enum.IntEnum):
@@ -130,25 +131,33 @@ class ButtonRow(Base):
 
 
 class MediaRow(Base):
-    """A file, sealed and padded, so that its length does not tell which chat it came from; `origin` says what it
-    belongs to (`report:7`, `notice:3`)."""
+    """A file; `origin` says what it belongs to (`report:7`, `notice:3`).
+
+    `about` holds its name, kind and media type, and the key of its own that opens its content: once this row is erased
+    the content cannot be read, wherever a copy of it lies.
+    """
 
     __tablename__ = "media"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False, default=random_id)
     origin: Mapped[str] = mapped_column(String(64), index=True)
-    token: Mapped[str] = mapped_column(String(32), unique=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    name: Mapped[str] = mapped_column(String(120))
-    mime: Mapped[str] = mapped_column(String(80))
+    about: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class MediaContent(Base):
+    """The bytes of a file, sealed and padded, so that their length does not tell which chat they came from."""
+
+    __tablename__ = "media_contents"
+
+    media_id: Mapped[int] = mapped_column(ForeignKey("media.id", ondelete="CASCADE"), primary_key=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime]
 
 
 class MediaHandle(Base):
     """What a platform calls a file it already has, so that it is uploaded once."""
 
     __tablename__ = "media_handles"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 (SQLAlchemy's own form)
 
     media_id: Mapped[int] = mapped_column(ForeignKey("media.id", ondelete="CASCADE"), primary_key=True)
     channel: Mapped[str] = mapped_column(String(16), primary_key=True)

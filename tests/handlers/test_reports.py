@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select, text
 
-from db.tables.deliveries import MediaRow
+from db.tables.deliveries import MediaContent
 from db.tables.reports import Report, ReportState
 from officers.permissions import Role
 from tests.worlds import Person, World, phrase, picture
@@ -95,7 +95,7 @@ async def test_the_code_is_stored_as_a_hash_only(world, lan, duty):
     async with world.sessions.reading() as session:
         (report,) = await session.scalars(select(Report))
     assert report.code_hash.startswith("$argon2id$")
-    assert code not in f"{report.code_hash}{report.code_lookup}"
+    assert code not in f"{report.code_hash}{report.code_prefix}"
 
 
 async def test_an_urgent_report_says_so(lan, duty):
@@ -193,7 +193,7 @@ async def test_the_original_is_kept_sealed_beside_the_view_copy(mixed_world):
     await lan.sends("/baotin")
     await lan.sends_photo(picture(exif={0x010F: "LanPhone"}))
     async with mixed_world.sessions.reading() as session:
-        media = list(await session.scalars(select(MediaRow)))
+        media = list(await session.scalars(select(MediaContent)))
     assert len(media) == 2
     assert not any(b"LanPhone" in row.sealed for row in media)
 

@@ -15,6 +15,7 @@ from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportState
 from officers.accounts import revoke_officer
 from officers.permissions import Actor
+from reports.codes import Receipt
 from reports.intake import add_text, hand_in, open_report
 from reports.triage import close_report, take_report
 from tests.worlds import Person, World
@@ -141,8 +142,8 @@ async def _report_unseen(world: World) -> None:
     async with world.sessions.begin() as session:
         report = await open_report(session, chat=Recipient("telegram", "9"), language="vi", now=world.clock())
         await add_text(session, report, "Có người lạ thử khoá xe.", now=world.clock())
-        code = "1" * 16
-        await hand_in(session, report.id, code=code, urgent=False, now=world.clock(), policy=world.policy)
+        receipt = Receipt("1" * 16, "a slow hash")
+        await hand_in(session, report.id, receipt=receipt, urgent=False, now=world.clock(), policy=world.policy)
 
 
 async def test_two_officers_closing_at_once_close_it_once(postgresql_world: World):

@@ -6,13 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from channels.port import Media, Place, Recipient
 from db.tables.deliveries import Content, Delivery, Lane, MediaRow
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
 from officers.permissions import Role
 from officers.policy import Policy
+from reports.codes import NoReceiptReady, Receipt, Receipts, candidates, whose
 from reports.forwarding import read_report
 from reports.intake import (
     LINK_LIFETIME,
@@ -35,7 +36,6 @@ from reports.triage import (
     escalate_due,
     forget_links,
     inbox,
-    report_by_code,
     report_for_officer,
     stop_contact,
     take_report,
@@ -64,7 +64,7 @@ def handed_in(sessions, now, written):
     async def handed_in(*words: str, urgent: bool = False, code: str = CODE) -> int:
         which = await written(*words)
         async with sessions.begin() as session:
-            await hand_in(session, which, code=code, urgent=urgent, now=now, policy=POLICY)
+            await hand_in(session, which, receipt=receipt(code), urgent=urgent, now=now, policy=POLICY)
         return which
 
     return handed_in
@@ -77,6 +77,11 @@ def all_of(sessions):
             return list(await session.scalars(select(table)))
 
     return all_of
+
+
+def receipt(code: str = CODE) -> Receipt:
+    """A receipt whose hash took no time."""
+    return Receipt(code, f"not slow: {code}")
 
 
 async def refusal(sessions, step) -> str:
@@ -144,7 +149,7 @@ async def test_a_report_is_handed_in_once(sessions, now, handed_in):
     which = await handed_in()
 
     async def again(session):
-        await hand_in(session, which, code=new_code(), urgent=False, now=now, policy=POLICY)
+        await hand_in(session, which, receipt=receipt(), urgent=False, now=now, policy=POLICY)
 
     assert await refusal(sessions, again) == "report.gone"
 
@@ -155,7 +160,7 @@ async def test_two_hand_ins_at_once_are_one(sessions, now, written, make, all_of
 
     async def hands_in():
         async with sessions.begin() as session:
-            await hand_in(session, which, code=new_code(), urgent=False, now=now, policy=POLICY)
+            await hand_in(session, which, receipt=receipt(), urgent=False, now=now, policy=POLICY)
 
     results = await asyncio.gather(hands_in(), hands_in(), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType", "Refusal"]
@@ -167,7 +172,7 @@ async def test_an_empty_report_is_not_handed_in(sessions, now):
         report = await open_report(session, chat=LAN, language="vi", now=now)
 
     async def hands_in(session):
-        await hand_in(session, report.id, code=CODE, urgent=False, now=now, policy=POLICY)
+        await hand_in(session, report.id, receipt=receipt(), urgent=False, now=now, policy=POLICY)
 
     assert await refusal(sessions, hands_in) == "report.empty"
 
@@ -177,7 +182,7 @@ async def test_the_forward_is_queued_in_the_same_transaction(sessions, now, writ
     which = await written()
     with pytest.raises(LookupError):
         async with sessions.begin() as session:
-            await hand_in(session, which, code=CODE, urgent=False, now=now, policy=POLICY)
+            await hand_in(session, which, receipt=receipt(), urgent=False, now=now, policy=POLICY)
             raise LookupError
     assert await all_of(Delivery) == []
     assert (await all_of(Report))[0].state is ReportState.DRAFT
@@ -232,14 +237,41 @@ def test_a_code_fits_its_own_hash_only():
     assert not code_fits(code, "")
 
 
-async def test_a_code_finds_its_report_and_no_other(sessions, handed_in):
-    first = await handed_in()
-    second = await handed_in(code="1111222233334444")
+async def test_a_code_finds_its_report_and_no_other(sessions, written, now):
+    ids = {}
+    for code in (CODE, "1111222233334444"):
+        ids[code] = await written()
+        async with sessions.begin() as session:
+            mine = Receipt(code, hash_code(code))
+            await hand_in(session, ids[code], receipt=mine, urgent=False, now=now, policy=POLICY)
+    for code, expected in {**ids, "0" * 16: None}.items():
+        async with sessions.reading() as session:
+            found = await candidates(session, code)
+        assert await whose(code, found) == expected
+
+
+async def test_what_the_row_tells_of_a_code_proves_nothing(sessions, handed_in, all_of):
+    """Several reports may share the short keyed hash; the slow one says whose the code is."""
+    mine, other = await handed_in(), await handed_in(code="1111222233334444")
+    async with sessions.begin() as session:
+        await session.execute(update(Report).values(code_prefix=(await session.get_one(Report, mine)).code_prefix))
+        await session.execute(update(Report).where(Report.id == mine).values(code_hash=hash_code(CODE)))
     async with sessions.reading() as session:
-        assert (await report_by_code(session, CODE)).id == first
-        assert (await report_by_code(session, "1111222233334444")).id == second
-        with pytest.raises(Refusal):
-            await report_by_code(session, "0" * 16)
+        found = await candidates(session, CODE)
+    assert {candidate.report_id for candidate in found} == {mine, other}
+    assert await whose(CODE, found) == mine
+    assert all(len(report.code_prefix) == 5 for report in await all_of(Report))
+
+
+async def test_receipts_are_made_ahead_and_given_once():
+    receipts = Receipts()
+    with pytest.raises(NoReceiptReady):
+        receipts.take()
+    await receipts.prepare()
+    taken = receipts.take()
+    assert code_fits(taken.code, taken.slow_hash)
+    with pytest.raises(NoReceiptReady):
+        receipts.take()
 
 
 async def test_an_erased_report_leaves_nothing_but_its_number(sessions, handed_in, all_of, make, now):
@@ -253,10 +285,9 @@ async def test_an_erased_report_leaves_nothing_but_its_number(sessions, handed_i
     for table in (ReportPart, ReportLink, MediaRow, Content):
         assert await all_of(table) == []
     (report,) = await all_of(Report)
-    assert (report.data_key, report.code_hash, report.code_lookup) == (None, None, None)
+    assert (report.data_key, report.code_hash, report.code_prefix) == (None, None, None)
     async with sessions.reading() as session:
-        with pytest.raises(Refusal):
-            await report_by_code(session, CODE)
+        assert await candidates(session, CODE) == []
 
 
 # --- taking, asking, closing ---
@@ -273,8 +304,10 @@ async def test_two_officers_at_once_and_one_of_them_takes_it(sessions, handed_in
     results = await asyncio.gather(*(take(sessions, one, which, now) for one in officers), return_exceptions=True)
     (refused,) = [result for result in results if isinstance(result, Refusal)]
     assert refused.key == "report.taken_by"
-    (report,) = await all_of(Report)
-    assert report.state is ReportState.TAKEN and report.escalates_at is None
+    async with sessions.reading() as session:
+        report = await session.get_one(Report, which)
+        assert report.state is ReportState.TAKEN and report.escalates_at is None
+        assert report.taken_at == report.received_at == now
 
 
 @pytest.mark.parametrize("role", [Role.AREA, Role.FRONT])

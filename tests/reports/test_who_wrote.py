@@ -11,7 +11,7 @@ from sqlalchemy import select
 from channels.web import WebChat
 from db.sealing import padded, unpadded
 from db.tables import web
-from db.tables.deliveries import MediaRow
+from db.tables.deliveries import MediaContent, MediaRow
 from db.tables.officers import Role
 from db.tables.reports import ReportPart
 from tests.worlds import World, phrase
@@ -38,12 +38,13 @@ async def test_lengths_of_what_is_sealed_do_not_tell_files_and_words_apart(mixed
 
     async with mixed_world.sessions.reading() as session:
         sealed = list(await session.scalars(select(web.WebFile.content)))
-    words = [part for part in await _all(mixed_world, ReportPart) if part.kind == "text"]
+    parts = await _all(mixed_world, ReportPart)
     said = await _all(mixed_world, web.WebMessage)
 
     assert len(sealed) == 2 and len({len(content) for content in sealed}) == 1
-    assert len({len(row.sealed) for row in await _all(mixed_world, MediaRow)}) == 1
-    assert len(words) == 2 and len({len(part.sealed) for part in words}) == 1
+    assert len({len(row.sealed) for row in await _all(mixed_world, MediaContent)}) == 1
+    assert len({len(row.about) for row in await _all(mixed_world, MediaRow)}) == 1
+    assert len(parts) == 4 and len({len(part.sealed) for part in parts}) == 1
     assert {len(row.sealed) - 33 for row in said} <= {512, 1024, 2048}
 
 

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("chat", sa.String(length=32), nullable=False),
         sa.Column("language", sa.String(length=2), nullable=False),
         sa.PrimaryKeyConstraint("chat", name=op.f("pk_chat_languages")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "contents",
@@ -62,11 +63,12 @@ def upgrade() -> None:
         "conversations",
         sa.Column("chat", sa.String(length=32), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("expires_at", Instant(), nullable=False),
+        sa.Column("hour", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("chat", name=op.f("pk_conversations")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("conversations", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_conversations_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_conversations_hour"), ["hour"], unique=False)
 
     op.create_table(
         "inbound_updates",
@@ -90,16 +92,10 @@ def upgrade() -> None:
 
     op.create_table(
         "media",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("origin", sa.String(length=64), nullable=False),
-        sa.Column("token", sa.String(length=32), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("name", sa.String(length=120), nullable=False),
-        sa.Column("mime", sa.String(length=80), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("about", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_media")),
-        sa.UniqueConstraint("token", name=op.f("uq_media_token")),
     )
     with op.batch_alter_table("media", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_media_origin"), ["origin"], unique=False)
@@ -259,6 +255,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_invitations_token_hash")),
     )
     op.create_table(
+        "media_contents",
+        sa.Column("media_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["media_id"], ["media.id"], name=op.f("fk_media_contents_media_id_media"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("media_id", name=op.f("pk_media_contents")),
+    )
+    op.create_table(
         "media_handles",
         sa.Column("media_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
@@ -267,6 +272,7 @@ def upgrade() -> None:
             ["media_id"], ["media.id"], name=op.f("fk_media_handles_media_id_media"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("media_id", "channel", name=op.f("pk_media_handles")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "notices",
@@ -326,7 +332,7 @@ def upgrade() -> None:
 
     op.create_table(
         "reports",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("number", sa.String(length=12), nullable=False),
         sa.Column(
             "state",
@@ -349,23 +355,17 @@ def upgrade() -> None:
         sa.Column("data_key", sa.LargeBinary(), nullable=True),
         sa.Column("urgent", sa.Boolean(), nullable=False),
         sa.Column("incomplete", sa.Boolean(), nullable=False),
-        sa.Column("language", sa.String(length=2), nullable=False),
         sa.Column("code_hash", sa.String(length=160), nullable=True),
-        sa.Column("code_lookup", sa.String(length=32), nullable=True),
-        sa.Column("started_at", Instant(), nullable=False),
-        sa.Column("received_at", Instant(), nullable=True),
+        sa.Column("code_prefix", sa.String(length=8), nullable=True),
         sa.Column("taken_by", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("taken_at", Instant(), nullable=True),
-        sa.Column("closed_at", Instant(), nullable=True),
         sa.Column("escalation_step", sa.SmallInteger(), nullable=False),
-        sa.Column("escalates_at", Instant(), nullable=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["taken_by"], ["officers.id"], name=op.f("fk_reports_taken_by_officers")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reports")),
-        sa.UniqueConstraint("code_lookup", name=op.f("uq_reports_code_lookup")),
         sa.UniqueConstraint("number", name=op.f("uq_reports_number")),
     )
     with op.batch_alter_table("reports", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_reports_escalates_at"), ["escalates_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_reports_code_prefix"), ["code_prefix"], unique=False)
         batch_op.create_index(batch_op.f("ix_reports_state"), ["state"], unique=False)
 
     op.create_table(
@@ -471,32 +471,24 @@ def upgrade() -> None:
         "report_links",
         sa.Column("report_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("dies_at", Instant(), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(
             ["report_id"], ["reports.id"], name=op.f("fk_report_links_report_id_reports"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("report_id", name=op.f("pk_report_links")),
     )
     with op.batch_alter_table("report_links", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_report_links_dies_at"), ["dies_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_report_links_day"), ["day"], unique=False)
 
     op.create_table(
         "report_parts",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("report_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("token", sa.String(length=32), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("media_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("at", Instant(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["media_id"], ["media.id"], name=op.f("fk_report_parts_media_id_media"), ondelete="SET NULL"
-        ),
         sa.ForeignKeyConstraint(
             ["report_id"], ["reports.id"], name=op.f("fk_report_parts_report_id_reports"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_report_parts")),
-        sa.UniqueConstraint("token", name=op.f("uq_report_parts_token")),
     )
     with op.batch_alter_table("report_parts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_report_parts_report_id"), ["report_id"], unique=False)
@@ -660,6 +652,20 @@ def upgrade() -> None:
     with op.batch_alter_table("broadcast_reach", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_broadcast_reach_delivery_id"), ["delivery_id"], unique=False)
 
+    _gather_no_statistics_of_sealed_values()
+
+
+def _gather_no_statistics_of_sealed_values() -> None:
+    """PostgreSQL keeps samples of every column for its planner, and would keep them of what was erased."""
+    connection = op.get_bind()
+    if connection.dialect.name != "postgresql":
+        return
+    found = sa.inspect(connection)
+    for table in found.get_table_names():
+        for column in found.get_columns(table):
+            if isinstance(column["type"], sa.LargeBinary):
+                op.execute(f'ALTER TABLE "{table}" ALTER COLUMN "{column["name"]}" SET STATISTICS 0')
+
 
 def downgrade() -> None:
     """Go back; data written since may be lost."""
@@ -707,7 +713,7 @@ def downgrade() -> None:
 
     op.drop_table("report_parts")
     with op.batch_alter_table("report_links", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_report_links_dies_at"))
+        batch_op.drop_index(batch_op.f("ix_report_links_day"))
 
     op.drop_table("report_links")
     op.drop_table("notice_places")
@@ -735,7 +741,7 @@ def downgrade() -> None:
     op.drop_table("shifts")
     with op.batch_alter_table("reports", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_reports_state"))
-        batch_op.drop_index(batch_op.f("ix_reports_escalates_at"))
+        batch_op.drop_index(batch_op.f("ix_reports_code_prefix"))
 
     op.drop_table("reports")
     with op.batch_alter_table("officer_chats", schema=None) as batch_op:
@@ -748,6 +754,7 @@ def downgrade() -> None:
 
     op.drop_table("notices")
     op.drop_table("media_handles")
+    op.drop_table("media_contents")
     op.drop_table("invitations")
     op.drop_table("groups")
     with op.batch_alter_table("establishments", schema=None) as batch_op:
@@ -785,7 +792,7 @@ def downgrade() -> None:
 
     op.drop_table("inbound_updates")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_conversations_expires_at"))
+        batch_op.drop_index(batch_op.f("ix_conversations_hour"))
 
     op.drop_table("conversations")
     with op.batch_alter_table("contents", schema=None) as batch_op:
