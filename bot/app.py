@@ -46,7 +46,8 @@ from handlers.routes import add_routes
 from officers.accounts import sync_administrators
 from officers.policy import Policy
 from reports.codes import Receipts
-from web.app import ChatPage, WebServer, WebSettings, build_web
+from web.app import ChatPage, WebServer, WebSettings, build_metrics, build_web
+from web.limits import limits_here
 
 if TYPE_CHECKING:
     from channels.telegram import TelegramChannel
@@ -291,10 +292,12 @@ async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping:
     house = House(sessions, clock, policy_of(settings), lines, lambda: _doors(settings, telegram))
     chat = WebChat(gateway, wake=house.inbox.wake)
     server = web_server(settings, house, {"": ChatPage(chat)}, telegram)
+    servers = [server, *metrics_servers(settings, house)]
     await house.start()
     await fill_web_menu(gateway)
-    await server.start()
-    log.info("listening", host=settings.web_host, port=server.port)
+    for each in servers:
+        await each.start()
+        log.info("listening", host=each.host, port=each.port)
     receiving = None
     if telegram is not None:
         receiving = asyncio.create_task(_receive(telegram, house), name="telegram")
@@ -307,7 +310,7 @@ async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping:
         if receiving is not None:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
-        closing = asyncio.create_task(server.stop(), name="closing")
+        closing = asyncio.gather(*(each.stop() for each in servers))
     await closing
     if telegram is not None:
         await telegram.close()
@@ -380,8 +383,20 @@ def web_server(
         wake=house.inbox.wake,
         telegram_webhook=telegram if telegram is not None and settings.uses_webhook else None,
         more_routes=more_routes,
+        limits=limits_here(settings.web_connections),
+        metrics_elsewhere=settings.metrics_port is not None,
     )
-    return WebServer(app, settings.web_host, settings.web_port)
+    return WebServer(
+        app, settings.web_host, settings.web_port, trusted_proxies=",".join(map(str, settings.trusted_proxies))
+    )
+
+
+def metrics_servers(settings: Settings, house: House) -> list[WebServer]:
+    """The server of `/metrics`, where it has a port of its own."""
+    if settings.metrics_port is None:
+        return []
+    app = build_metrics(house.metrics.registry)
+    return [WebServer(app, settings.metrics_host, settings.metrics_port, settings="METRICS_HOST, METRICS_PORT")]
 
 
 def _doors(settings: Settings, telegram: TelegramChannel | None) -> list[str]:

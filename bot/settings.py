@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import time
 from importlib.util import find_spec
 from io import StringIO
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -57,6 +57,15 @@ def _split_recipients(value: Any) -> Any:
     )
 
 
+def _split_networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    networks = tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    if not networks or not all(network.prefixlen for network in networks):  # the whole world is no proxy
+        raise ValueError
+    return networks
+
+
 def _split_minutes(value: Any) -> Any:
     return tuple(int(part) for part in value.split(",")) if isinstance(value, str) else value
 
@@ -69,6 +78,7 @@ def _split_hours(value: Any) -> Any:
 
 
 Recipients = Annotated[tuple[Recipient, ...], NoDecode, BeforeValidator(_split_recipients)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)]
 Minutes = Annotated[tuple[int, int, int], NoDecode, BeforeValidator(_split_minutes)]
 Hours = Annotated[tuple[time, time], NoDecode, BeforeValidator(_split_hours)]
 Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
@@ -116,6 +126,15 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="an https address like https://binhyen.example.vn (http only for this machine itself)"
     )
+    trusted_proxies: Networks = Field(
+        (ip_network("127.0.0.1"), ip_network("::1")),
+        description="IP addresses or networks separated by commas, like 127.0.0.1,::1,10.88.0.0/16",
+    )
+    web_connections: int = Field(400, ge=20, le=100_000, description="a whole number, 20 to 100000")
+    metrics_host: Annotated[str, Trimmed] = Field(
+        "127.0.0.1", min_length=1, pattern=r"^[^\s/]+$", description="a host name or an IP address to listen on"
+    )
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="a port number, 0 to 65535 (0: any free one)")
     quiet_hours: Hours = Field(
         (time(21), time(7)), description="two times of day like 21:00-07:00, not the same time twice"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -23,12 +24,14 @@ from starlette.types import Scope
 from channels.web import Hub
 from db.engine import Sessions
 from web.chat import ChatPage, ChatRoutes, Floods, WebSettings
+from web.door import Door
+from web.limits import Limits
 from web.notices import notice_routes
-from web.security import SecurityHeaders
-from web.status import Health, status_routes
+from web.security import AtOnce, Callers, Cookies, SecurityHeaders, among, is_this_machine
+from web.status import Health, metrics_route, status_routes
 from web.webhooks import WebhookChannel, webhook_route
 
-__all__ = ["ChatPage", "PortTaken", "WebServer", "WebSettings", "build_web"]
+__all__ = ["ChatPage", "PortTaken", "WebServer", "WebSettings", "build_metrics", "build_web"]
 
 _HERE = Path(__file__).parent
 #: Served from the root, because a service worker rules what lies beside and below it.
@@ -47,6 +50,8 @@ def build_web(
     wake: Callable[[], object],
     telegram_webhook: WebhookChannel | None = None,
     more_routes: Sequence[BaseRoute] = (),
+    limits: Limits | None = None,
+    metrics_elsewhere: bool = False,
     folder: Path = _HERE,
 ) -> Starlette:
     """The whole HTTP face.
@@ -57,26 +62,48 @@ def build_web(
         wake: Called after the webhook has stored an update.
         telegram_webhook: The channel `/telegram/webhook` is open for; None closes it.
         more_routes: Further pages; they come before the chat pages.
+        limits: How much it may hold at once, also where it is served.
+        metrics_elsewhere: Whether the numbers have a port of their own. Without one they are told to callers on this
+            machine, until the world comes in: through a proxy on this machine it may look like one of these.
         folder: Where `static` and `templates` are.
     """
     templates = Jinja2Templates(directory=folder / "templates")
-    floods = Floods()
+    limits = limits or Limits()
+    floods = Floods(limits)
+    cookies = Cookies(sessions.keys, is_https=settings.is_https)
     hubs = list({id(page.chat.hub): page.chat.hub for page in chats.values()}.values())
     routes: list[BaseRoute] = [
-        *status_routes(sessions=sessions, health=health, registry=registry),
+        *status_routes(sessions=sessions, health=health),
         Mount("/static", _Static(directory=folder / "static", check_dir=False), name="static"),
         *(_root_file(folder / "static", path, mime) for path, mime in _ROOT_FILES.items()),
         *notice_routes(sessions=sessions, settings=settings, templates=templates),
         *more_routes,
     ]
+    if not metrics_elsewhere and not settings.is_https:
+        routes.append(metrics_route(registry, may_ask=is_this_machine))
     if telegram_webhook is not None:
         routes.append(webhook_route(telegram_webhook, sessions=sessions, clock=clock, wake=wake))
     for base, page in chats.items():
-        routes += ChatRoutes(base, page, settings=settings, templates=templates, floods=floods).routes()
-    app = Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+        routes += ChatRoutes(
+            base, page, settings=settings, templates=templates, floods=floods, cookies=cookies
+        ).routes()
+    guards = [Middleware(SecurityHeaders, is_https=settings.is_https), Middleware(AtOnce, limits=limits)]
+    app = Starlette(routes=routes, middleware=guards)
+    # Its redirects lead to whatever host the caller names.
+    app.router.redirect_slashes = False
     app.state.hubs = hubs
+    app.state.limits = limits
     open_pages = Gauge("binhyen_web_open_pages", "Chat pages with an open event stream", registry=registry)
     open_pages.set_function(lambda: float(sum(hub.open_streams for hub in hubs)))
+    return app
+
+
+def build_metrics(registry: CollectorRegistry) -> Starlette:
+    """`/metrics` alone, for a port that only our own monitoring reaches."""
+    app = Starlette(routes=[metrics_route(registry, may_ask=lambda request: True)])
+    app.router.redirect_slashes = False
+    app.state.hubs = []
+    app.state.limits = Limits(connections=16)
     return app
 
 
@@ -116,26 +143,39 @@ class WebServer:
 
     Args:
         port: 0 takes any free port; `port` then says which.
-        trusted_proxies: Addresses whose X-Forwarded-For and -Proto are believed.
+        trusted_proxies: Addresses and networks whose X-Forwarded-For and -Proto are believed.
+        settings: What host and port are called where they are set, for who has to set others.
     """
 
-    def __init__(self, app: Starlette, host: str, port: int, *, trusted_proxies: str = "127.0.0.1,::1") -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        *,
+        trusted_proxies: str = "127.0.0.1,::1",
+        settings: str = "WEB_HOST, WEB_PORT",
+    ) -> None:
         self.host = host
         self.port = port
+        self._settings = settings
         self._hubs: list[Hub] = app.state.hubs
         self._server = _Server(
             uvicorn.Config(
-                app,
+                Callers(app, trusted_proxies),
+                http="h11",
                 lifespan="off",
                 access_log=False,
                 log_config=None,
                 server_header=False,
                 ws="none",
-                proxy_headers=True,
-                forwarded_allow_ips=trusted_proxies,
-                timeout_keep_alive=20,
+                proxy_headers=False,
+                timeout_keep_alive=math.ceil(app.state.limits.idle_seconds),
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
+        )
+        self._door = Door(
+            self._server.config, self._server.server_state, app.state.limits, is_proxy=among(trusted_proxies)
         )
         self._running: asyncio.Task[None] | None = None
 
@@ -145,13 +185,23 @@ class WebServer:
         Raises:
             PortTaken: Somebody else listens there, or the host is not ours.
         """
-        listening = _listen(self.host, self.port)
+        listening = _listen(self.host, self.port, self._settings)
         self.port = listening.getsockname()[1]
-        self._running = asyncio.create_task(self._server.serve(sockets=[listening]), name="web")
+        self._running = asyncio.create_task(self._serve(listening), name="web")
         while not self._server.started and not self._running.done():  # noqa: ASYNC110 (uvicorn has no event for it)
             await asyncio.sleep(0.01)
         if self._running.done():
             await self._running
+
+    async def _serve(self, listening: socket.socket) -> None:
+        """uvicorn without sockets of its own: the door hands it the connections."""
+        with listening:
+            letting_in = asyncio.create_task(self._door.run(listening), name="web door")
+            try:
+                await self._server.serve(sockets=[])
+            finally:
+                letting_in.cancel()
+                await asyncio.gather(letting_in, return_exceptions=True)
 
     async def stop(self) -> None:
         """End the streams, answer what is being answered, close."""
@@ -168,7 +218,7 @@ class WebServer:
         self._running = None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, settings: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -178,6 +228,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise PortTaken(f"cannot listen on {host}:{port} (WEB_HOST, WEB_PORT): {reason}") from error
+        raise PortTaken(f"cannot listen on {host}:{port} ({settings}): {reason}") from error
     listening.setblocking(False)
     return listening

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 from urllib.parse import quote
@@ -23,18 +24,8 @@ from starlette.types import Receive, Scope, Send
 from channels.gateway import Upload
 from channels.port import MediaKind
 from channels.web import MAX_FILE, PageEvent, WebChat, WebRefusal, address_of
-from web.security import (
-    Limiter,
-    Rate,
-    TooLarge,
-    client_of,
-    cookie_of,
-    is_same_origin,
-    limited,
-    new_cookie,
-    read_body,
-    set_cookie,
-)
+from web.limits import Full, Held, Limits, Room, Seats
+from web.security import Cookies, Limiter, Rate, TooLarge, client_of, is_same_origin, limited, read_body
 from web.sentences import LANGUAGES, preferred_language, sentence
 
 _log = logging.getLogger(__name__)
@@ -54,9 +45,9 @@ _MAX_JSON = 64 * 1024
 _MAX_FORM = MAX_FILE + 64 * 1024
 _MAX_NUMBER = 2**31 - 1
 _MAX_PAGE = 200
-_MAX_STREAMS = 2000
-_UPLOADS_AT_ONCE = 8
-_UPLOADS_PER_CLIENT = 3
+_PIECE = 64 * 1024
+#: When to come again where there was no room, seconds.
+_FULL_SECONDS = 10.0
 _NONCE = re.compile(r"[A-Za-z0-9-]{8,64}")
 _START = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FILE_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -102,14 +93,18 @@ class ChatPage:
 
 
 class Floods:
-    """How fast visitors may do what. Generous: a frightened person types fast, and a whole hotel has one address."""
+    """How fast visitors may do what, and how much at once. Generous: a frightened person types fast, and a whole
+    hotel has one address."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._of_chat = Limiter(Rate(burst=20, per_second=1))
         self._of_client = Limiter(Rate(burst=200, per_second=10))
         self._opened = Limiter(Rate(burst=60, per_second=0.2))
         self._read = Limiter(Rate(burst=600, per_second=60))
-        self._uploads: dict[str, int] = {}
+        self._streams = Seats(limits.streams, limits.streams_per_client)
+        room = limits.buffered, limits.buffered_per_client, limits.window_seconds
+        self._incoming, self._outgoing = Room(*room), Room(*room)
+        self.at_work = asyncio.Semaphore(limits.files_at_once)
 
     def may_write(self, request: Request, address: str) -> None:
         """Count an act of a visitor; raises _Refused."""
@@ -124,20 +119,25 @@ class Floods:
         """Count a read; raises _Refused."""
         _wait(self._read.wait(client_of(request)))
 
-    @asynccontextmanager
-    async def upload(self, request: Request) -> AsyncIterator[None]:
-        """Hold one of the few places for files on their way in; raises _Refused."""
-        client = client_of(request)
-        held = self._uploads.get(client, 0)
-        if held >= _UPLOADS_PER_CLIENT or sum(self._uploads.values()) >= _UPLOADS_AT_ONCE:
-            raise _Refused("too_fast", wait=5)
-        self._uploads[client] = held + 1
-        try:
+    def stream(self, request: Request) -> AbstractContextManager[None]:
+        """Hold one of the places for pages that are told of news; raises Full."""
+        return self._streams.one(client_of(request))
+
+    def incoming(self, request: Request) -> AbstractContextManager[Held]:
+        """Count the bytes of a file on its way in."""
+        return self._incoming.body(client_of(request), _cut(request))
+
+    @contextmanager
+    def outgoing(self, request: Request, size: int) -> Iterator[None]:
+        """Hold `size` bytes of a file on its way out; raises Full."""
+        with self._outgoing.body(client_of(request), _cut(request)) as held:
+            held.take(size)
             yield
-        finally:
-            self._uploads[client] -= 1
-            if not self._uploads[client]:
-                del self._uploads[client]
+
+
+def _cut(request: Request) -> Callable[[], object]:
+    """What ends the connection of a request; nothing where a server does not say how."""
+    return getattr(request.state, "cut", lambda: None)
 
 
 def _wait(seconds: float) -> None:
@@ -158,7 +158,14 @@ class ChatRoutes:
     """The routes under one base path."""
 
     def __init__(
-        self, base: str, page: ChatPage, *, settings: WebSettings, templates: Jinja2Templates, floods: Floods
+        self,
+        base: str,
+        page: ChatPage,
+        *,
+        settings: WebSettings,
+        templates: Jinja2Templates,
+        floods: Floods,
+        cookies: Cookies,
     ) -> None:
         self._base = base
         self._page = page
@@ -166,6 +173,7 @@ class ChatRoutes:
         self._settings = settings
         self._templates = templates
         self._floods = floods
+        self._cookies = cookies
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
@@ -190,7 +198,7 @@ class ChatRoutes:
     def _address(self, request: Request) -> str:
         if self._page.address is not None:
             return self._page.address
-        cookie = cookie_of(request, self._page.cookie)
+        cookie = self._cookies.read(request, self._page.cookie)
         if cookie is None:
             raise _Refused("no_chat")
         return address_of(cookie)
@@ -224,18 +232,19 @@ class ChatRoutes:
             return await act()
         except (_Refused, WebRefusal) as refusal:
             return await self._refusal(request, refusal.code, getattr(refusal, "wait", 0.0))
+        except Full:
+            return await self._refusal(request, "too_fast", _FULL_SECONDS)
         except TooLarge:
-            return await self._refusal(request, "too_large", close=True)
+            return await self._refusal(request, "too_large")
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception:
             _log.exception("web.failed", extra={"route": request.scope.get("route") and request.scope["route"].path})
             return await self._refusal(request, "outage")
 
-    async def _refusal(self, request: Request, code: str, wait: float = 0.0, *, close: bool = False) -> Response:
+    async def _refusal(self, request: Request, code: str, wait: float = 0.0) -> Response:
+        # Not "Connection: close": who still sends would then find the line dead, and never read why.
         headers = {"Retry-After": str(math.ceil(wait))} if wait else {}
-        if close:
-            headers["Connection"] = "close"
         return JSONResponse(
             {"ok": False, "error": sentence(await self._language(request), code), "code": code},
             _STATUS.get(code, 400),
@@ -263,7 +272,7 @@ class ChatRoutes:
         if request.method == "HEAD":
             return Response(media_type="text/html")
         self._floods.may_read(request)
-        cookie = cookie_of(request, self._page.cookie) or new_cookie()
+        cookie = self._cookies.read(request, self._page.cookie) or self._cookies.new(self._page.cookie)
         address = self._page.address or address_of(cookie)
         wished = request.query_params.get("lang", "")
         known = await self._chat.language_of(address)
@@ -287,8 +296,7 @@ class ChatRoutes:
             },
         )
         if self._page.address is None:
-            path = self._base or "/"
-            set_cookie(response, self._page.cookie, cookie, path=path, secure=self._settings.is_https)
+            self._cookies.give(response, self._page.cookie, cookie, path=self._base or "/")
         return response
 
     # --- reading ---
@@ -303,16 +311,15 @@ class ChatRoutes:
         return JSONResponse({"ok": True, **page, "unit": self._settings.unit_name})
 
     async def _events(self, request: Request, address: str) -> Response:
-        if self._chat.hub.open_streams >= _MAX_STREAMS:
-            raise _Refused("too_fast", wait=30)
         if await self._chat.language_of(address) is None:
             raise _Refused("no_chat")
         last = request.headers.get("last-event-id") or request.query_params.get("after", "0")
-        return _EventStream(
+        return _Pieces(
             self._stream(address, _number(last)),
             media_type="text/event-stream",
             # nginx holds back what it may buffer
             headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
+            held=self._floods.stream(request),
         )
 
     async def _stream(self, address: str, after: int) -> AsyncIterator[bytes]:
@@ -325,7 +332,8 @@ class ChatRoutes:
         file_id = request.path_params["file_id"]
         if not _FILE_ID.fullmatch(file_id):
             raise _Refused("not_found")
-        file, content = await self._chat.file(address, file_id)
+        async with self._floods.at_work:
+            file, content = await self._chat.file(address, file_id)
         inline = file.kind == "photo" and file.mime in _INLINE
         mime = file.mime if inline or file.mime.startswith(_PLAYED) else "application/octet-stream"
         headers = {
@@ -335,7 +343,7 @@ class ChatRoutes:
             "Cache-Control": "private, no-store",
             "Accept-Ranges": "bytes",
         }
-        return _ranged(request, content, headers)
+        return _ranged(request, content, headers, held=self._floods.outgoing(request, len(content)))
 
     # --- writing ---
 
@@ -358,29 +366,44 @@ class ChatRoutes:
         return JSONResponse({"ok": True})
 
     async def _upload(self, request: Request, address: str) -> Response:
-        async with self._floods.upload(request):
-            fields, upload = await _form(request)
+        with self._floods.incoming(request) as held:
+            fields, upload = await _form(request, held)
+            held.arrived()
             kind = fields.get("kind", "")
             if kind not in get_args(MediaKind):
                 raise _Refused("bad_request")
-            return _own(
-                await self._chat.post_file(
+            # Only now: while a file is on its way it keeps no other from being stored.
+            async with self._floods.at_work:
+                message = await self._chat.post_file(
                     address, cast(MediaKind, kind), upload, _nonce(fields), caption=fields.get("caption", "")
                 )
-            )
+        return _own(message)
 
 
 def _own(message: Mapping[str, Any] | None) -> Response:
     return JSONResponse({"ok": True, "message": message})
 
 
-class _EventStream(StreamingResponse):
-    """Ends its events when the page is gone, also when that is noticed while something is being written: otherwise
-    the garbage collector would have to, at a time and in a task of its own."""
+class _Pieces(StreamingResponse):
+    """Leaves piece by piece, so that no more waits in memory than the other side takes; what is `held` for it is free
+    when it ends. Its pieces end when the page is gone, also when that is noticed while something is being written:
+    otherwise the garbage collector would have to, at a time and in a task of its own.
+
+    Raises:
+        Full: On making it, there is no room to hold.
+    """
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], *args: Any, held: AbstractContextManager[None], **more: Any
+    ) -> None:
+        super().__init__(pieces, *args, **more)
+        self._held = ExitStack()
+        self._held.enter_context(held)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(cast(Any, self.body_iterator)):
-            await super().__call__(scope, receive, send)
+        with self._held:
+            async with aclosing(cast(Any, self.body_iterator)):
+                await super().__call__(scope, receive, send)
 
 
 def _sse(event: PageEvent) -> bytes:
@@ -436,11 +459,11 @@ def _degrees(body: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-async def _form(request: Request) -> tuple[dict[str, str], Upload]:
+async def _form(request: Request, held: Held) -> tuple[dict[str, str], Upload]:
     """The fields and the one file of a multipart post; all in memory."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise _Refused("bad_request")
-    parser = _InMemory(request.headers, limited(request, _MAX_FORM), max_files=1, max_fields=8)
+    parser = _InMemory(request.headers, _counted(request, held), max_files=1, max_fields=8)
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError):
@@ -457,15 +480,29 @@ async def _form(request: Request) -> tuple[dict[str, str], Upload]:
         await form.close()
 
 
-def _ranged(request: Request, content: bytes, headers: dict[str, str]) -> Response:
+async def _counted(request: Request, held: Held) -> AsyncGenerator[bytes, None]:
+    async for piece in limited(request, _MAX_FORM):
+        held.take(len(piece))
+        yield piece
+
+
+def _ranged(
+    request: Request, content: bytes, headers: dict[str, str], *, held: AbstractContextManager[None]
+) -> Response:
     """The bytes, or the part asked for: Safari plays sound and film only in parts."""
     asked = _RANGE.fullmatch(request.headers.get("range", ""))
-    if asked is None or not content or not (asked[1] or asked[2]):
-        return Response(content, headers=headers)
-    size = len(content)
-    first = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
-    last = min(int(asked[2]), size - 1) if asked[1] and asked[2] else size - 1
-    if first > last:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
-    headers = {**headers, "Content-Range": f"bytes {first}-{last}/{size}"}
-    return Response(content[first : last + 1], 206, headers=headers)
+    first, last, size = 0, len(content) - 1, len(content)
+    if asked is not None and content and (asked[1] or asked[2]):
+        first = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
+        last = min(int(asked[2]), size - 1) if asked[1] and asked[2] else size - 1
+        headers = {**headers, "Content-Range": f"bytes {first}-{last}/{size}"}
+        if first > last:
+            return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
+    headers = {**headers, "Content-Length": str(last + 1 - first)}
+    status = 206 if "Content-Range" in headers else 200
+    return _Pieces(_cut_up(content, first, last + 1), status, headers, held=held)
+
+
+async def _cut_up(content: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+    for at in range(start, end, _PIECE):
+        yield content[at : min(at + _PIECE, end)]

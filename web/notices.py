@@ -39,4 +39,4 @@ def notice_routes(*, sessions: Sessions, settings: WebSettings, templates: Jinja
         context = {"language": language, "unit_name": settings.unit_name, "number": number, "notice": shown}
         return templates.TemplateResponse(request, "notice.html", context, status_code=200 if shown else 404)
 
-    return [Route("/tb", show), Route("/tb/{number}", show)]
+    return [Route(path, show) for path in ("/tb", "/tb/", "/tb/{number}", "/tb/{number}/")]

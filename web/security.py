@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-_COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
+from db.sealing import KeyRing
+from web.limits import Full, Limits, Seats
+
+_COOKIE = re.compile(r"([A-Za-z0-9_-]{32})\.([0-9a-f]{32})")
+_COOKIE_BYTES = 24
 _COOKIE_SECONDS = 365 * 24 * 3600
+#: How long a browser asks for us over HTTPS only, seconds: half a year, renewed with every answer.
+_HTTPS_SECONDS = 182 * 24 * 3600
+#: What a proxy adds to a request. Not all of them do, and whoever calls directly may write them as well.
+_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 _HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -46,16 +57,22 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """Puts the protective headers on every answer; what a route sets itself stays."""
+    """Puts the protective headers on every answer; what a route sets itself stays.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        is_https: Whether the world reaches us over HTTPS; its browsers then come no other way.
+    """
+
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
+        https = {"Strict-Transport-Security": f"max-age={_HTTPS_SECONDS}"} if is_https else {}
+        self._headers = {**_HEADERS, **https}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -82,37 +99,146 @@ def is_same_origin(request: Request, public_url: str | None) -> bool:
     return parts.netloc.lower() in ours - {""}
 
 
-def cookie_of(request: Request, name: str) -> str | None:
-    """The visitor's cookie, if it is one of ours."""
-    value = request.cookies.get(name, "")
-    return value if _COOKIE.fullmatch(value) else None
+class Cookies:
+    """The visitors' cookies. Only what this house has issued is one: a value that somebody made up, to share a chat
+    with whoever can be brought to use it, is none.
+
+    Over HTTPS the name carries `__Host-`, so that no other host, a sister of ours included, can plant one that was
+    issued either. Plain HTTP, on this machine alone, does not know that prefix.
+
+    Source: draft-ietf-httpbis-rfc6265bis, sections 4.1.3 and 5.7 (read 2026-11).
+    """
+
+    def __init__(self, keys: KeyRing, *, is_https: bool) -> None:
+        self._keys = keys
+        self._is_https = is_https
+
+    def read(self, request: Request, name: str) -> str | None:
+        """The visitor's cookie, if we issued it. With several nobody knows which is the visitor's: then none."""
+        found = {value for value in _cookies(request, self._name(name)) if self._is_ours(name, value)}
+        return found.pop() if len(found) == 1 else None
+
+    def new(self, name: str) -> str:
+        """A fresh cookie: 24 random bytes, and our mark on them."""
+        value = secrets.token_urlsafe(_COOKIE_BYTES)
+        return f"{value}.{self._mark(name, value)}"
+
+    def give(self, response: Response, name: str, value: str, *, path: str) -> None:
+        """Give the visitor the cookie for a year; no script can read it."""
+        response.set_cookie(
+            self._name(name),
+            value,
+            max_age=_COOKIE_SECONDS,
+            path="/" if self._is_https else path,
+            secure=self._is_https,
+            httponly=True,
+            samesite="lax",
+        )
+
+    def _name(self, name: str) -> str:
+        return f"__Host-{name}" if self._is_https else name
+
+    def _is_ours(self, name: str, value: str) -> bool:
+        parts = _COOKIE.fullmatch(value)
+        return parts is not None and hmac.compare_digest(parts[2], self._mark(name, parts[1]))
+
+    def _mark(self, name: str, value: str) -> str:
+        return self._keys.fingerprint("web-cookie", name, value)
 
 
-def new_cookie() -> str:
-    """A fresh random cookie: 32 bytes."""
-    return secrets.token_urlsafe(32)
-
-
-def set_cookie(response: Response, name: str, value: str, *, path: str, secure: bool) -> None:
-    """Give the visitor the cookie for a year; no script can read it."""
-    response.set_cookie(name, value, max_age=_COOKIE_SECONDS, path=path, secure=secure, httponly=True, samesite="lax")
+def _cookies(request: Request, name: str) -> Iterator[str]:
+    """The values under exactly this name: what is taken off it decides whether another host could have set it."""
+    for header in request.headers.getlist("cookie"):
+        for pair in header.split(";"):
+            found, _, value = pair.strip(" \t").partition("=")
+            if found == name:
+                yield value
 
 
 def client_of(request: Request) -> str:
-    """Who calls, for counting: the address, or the /64 network of an IPv6 address."""
-    host = request.client.host if request.client else ""
+    """Who calls, for counting."""
+    return counted_as(request.client.host if request.client else "")
+
+
+def counted_as(host: str) -> str:
+    """What a caller is counted under: the address, or the /64 network of an IPv6 address; "" for what is none."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return host
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(address), 64), strict=False))
+        address = address.ipv4_mapped
+    return str(address)
 
 
-def is_direct(request: Request) -> bool:
-    """Whether the caller speaks to us without a proxy in between: our own monitoring, not the world."""
-    return "x-forwarded-for" not in request.headers and "forwarded" not in request.headers
+class Callers:
+    """Tells the application who calls: behind a proxy that is trusted, whom that one names; else whoever it is.
+
+    Proxies write themselves to the right, so the right-most address that is none of ours is the visitor's. The
+    address of the connection itself stays in the scope as "peer".
+    """
+
+    def __init__(self, app: ASGIApp, trusted: str) -> None:
+        self._app: Any = ProxyHeadersMiddleware(cast(Any, app), trusted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client")
+        if client:
+            # A socket for both families names IPv4 addresses in the manner of IPv6.
+            scope["peer"] = scope["client"] = (unmapped(client[0]), client[1])
+        await self._app(scope, receive, send)
+
+
+def unmapped(host: str) -> str:
+    """An IPv4 address as such, also where it is written as an IPv6 one."""
+    return host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host
+
+
+def among(networks: str) -> Callable[[str], bool]:
+    """Whether an address is one of these, addresses and networks separated by commas."""
+    known = [ipaddress.ip_network(part.strip()) for part in networks.split(",")]
+
+    def is_known(host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(unmapped(host))
+        except ValueError:
+            return False
+        return any(address in network for network in known)
+
+    return is_known
+
+
+def is_this_machine(request: Request) -> bool:
+    """Whether the caller is on this machine and speaks for itself, as far as can be told."""
+    host, _ = request.scope.get("peer") or request.scope.get("client") or ("", 0)
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+    return is_here and not any(name in request.headers for name in _FORWARDED)
+
+
+class AtOnce:
+    """Refuses a client that has too many requests under way: behind a proxy each of them is one of our connections."""
+
+    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
+        self._app = app
+        self._seats = Seats(limits.connections, limits.requests_per_client)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/healthz":
+            await self._app(scope, receive, send)
+            return
+        try:
+            with self._seats.one(client_of(Request(scope))):
+                await self._app(scope, receive, send)
+        except Full:
+            await _TOO_MANY(scope, receive, send)
+
+
+_TOO_MANY = PlainTextResponse("too many requests at once", 429, {"Retry-After": "5"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from db.engine import Sessions
-from web.security import is_direct
 
 #: Name of a part → True when it works, else why not (a short word).
 Health = Callable[[], Mapping[str, bool | str]]
 _DATABASE_SECONDS = 2.0
 
 
-def status_routes(*, sessions: Sessions, health: Health, registry: CollectorRegistry) -> list[Route]:
-    """`/healthz`, `/readyz` and `/metrics`. Numbers are for our own monitoring: not through a proxy."""
+def status_routes(*, sessions: Sessions, health: Health) -> list[Route]:
+    """`/healthz` (the process is alive) and `/readyz` (every part works)."""
 
     async def alive(request: Request) -> Response:
         return PlainTextResponse("ok")
@@ -32,12 +31,18 @@ def status_routes(*, sessions: Sessions, health: Health, registry: CollectorRegi
         said = {name: "ok" if state is True else state or "down" for name, state in checks.items()}
         return JSONResponse({"ready": is_ready, "checks": said}, 200 if is_ready else 503)
 
+    return [Route("/healthz", alive), Route("/readyz", ready)]
+
+
+def metrics_route(registry: CollectorRegistry, *, may_ask: Callable[[Request], bool]) -> Route:
+    """`/metrics`, for our own monitoring: for anybody else there is no such page."""
+
     async def metrics(request: Request) -> Response:
-        if not is_direct(request):
+        if not may_ask(request):
             return PlainTextResponse("not found", 404)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics)]
+    return Route("/metrics", metrics)
 
 
 async def _database_answers(sessions: Sessions) -> bool | str:

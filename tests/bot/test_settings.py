@@ -72,6 +72,12 @@ def test_administrators_are_recipients(monkeypatch):
     )
 
 
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch):
+    assert [str(one) for one in load_settings().trusted_proxies] == ["127.0.0.1/32", "::1/128"]
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.88.0.0/16, 192.0.2.7,2001:db8::/32,")
+    assert [str(one) for one in load_settings().trusted_proxies] == ["10.88.0.0/16", "192.0.2.7/32", "2001:db8::/32"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -99,6 +105,17 @@ def test_administrators_are_recipients(monkeypatch):
         ("WEB_HOST", "http://x"),
         ("WEB_PORT", "70000"),
         ("WEB_PORT", "eighty"),
+        ("TRUSTED_PROXIES", "*"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "127.0.0.1,::/0"),
+        ("TRUSTED_PROXIES", "proxy.example.vn"),
+        ("TRUSTED_PROXIES", "10.88.0.1/16"),
+        ("TRUSTED_PROXIES", "127.0.0.1 ::1"),
+        ("TRUSTED_PROXIES", ","),
+        ("WEB_CONNECTIONS", "0"),
+        ("WEB_CONNECTIONS", "many"),
+        ("METRICS_PORT", "70000"),
+        ("METRICS_HOST", "http://x"),
         ("PUBLIC_URL", "http://binhyen.example.vn"),
         ("PUBLIC_URL", "binhyen.example.vn"),
         ("PUBLIC_URL", "https://me:secretpw@binhyen.example.vn"),

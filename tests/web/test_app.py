@@ -54,7 +54,7 @@ def woken():
 
 @pytest.fixture
 def build(sessions, health, woken):
-    def build(**more: Any) -> Any:
+    def build(public_url: str = "https://world.example", **more: Any) -> Any:
         chat = WebChat(WebGateway(sessions, clock=lambda: NOW), wake=lambda: None)
         registry = CollectorRegistry()
         Counter("binhyen_test", "x", registry=registry).inc()
@@ -62,7 +62,7 @@ def build(sessions, health, woken):
             sessions=sessions,
             chats={"": ChatPage(chat)},
             health=lambda: health,
-            settings=WebSettings(unit_name="Công an Phường 2", public_url="https://world.example"),
+            settings=WebSettings(unit_name="Công an Phường 2", public_url=public_url),
             registry=registry,
             clock=lambda: NOW,
             wake=lambda: woken.append(True),
@@ -154,10 +154,15 @@ async def test_not_ready_without_the_database(caller, sessions, monkeypatch):
     assert (await caller.get("/healthz")).status_code == 200
 
 
-async def test_figures_are_for_direct_callers_only(caller):
-    answer = await caller.get("/metrics")
+async def test_figures_are_told_on_this_machine(build):
+    app = build(public_url="http://127.0.0.1:8080")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
+        answer = await caller.get("/metrics")
     assert "binhyen_test_total 1.0" in answer.text and "binhyen_web_open_pages 0.0" in answer.text
-    assert (await caller.get("/metrics", headers={"X-Forwarded-For": "203.0.113.5"})).status_code == 404
+
+
+async def test_figures_need_a_port_of_their_own_once_the_world_comes_in(caller):
+    assert (await caller.get("/metrics")).status_code == 404
 
 
 # --- files of ours, and the cookie over TLS ---
