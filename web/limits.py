@@ -30,7 +30,7 @@ class Limits:
     window_seconds: float = 10.0
     least_per_second: int = 1024
     #: Bytes of files held in memory: on their way in, and the same again on their way out.
-    buffered: int = 160 * _MEBIBYTE
+    buffered: int = 128 * _MEBIBYTE
     buffered_per_client: int = 64 * _MEBIBYTE
     #: Files sealed or opened at the same time; each takes several times its size while it is.
     files_at_once: int = 3

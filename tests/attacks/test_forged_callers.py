@@ -21,6 +21,7 @@ from bot.demo import Demo, DemoClock
 from channels.web import WebChat, WebGateway
 from db.engine import Sessions
 from tests.conftest import KEYS
+from tests.processes import free_port, running, sqlite_url
 from tests.serving import NOW, STRANGER, application, serving
 from tests.test_architecture import SOURCES
 from web.app import WebServer, build_metrics
@@ -157,6 +158,16 @@ async def test_with_a_port_of_their_own_the_numbers_are_there_and_nowhere_else(s
                 assert (await caller.get(root + path)).status_code == 404
     finally:
         await numbers.stop()
+
+
+async def test_the_process_tells_its_numbers_on_the_port_that_is_set_for_them(tmp_path):
+    port = free_port()
+    settings = {"DATABASE_URL": sqlite_url(tmp_path), "WEB_PORT": "0", "METRICS_PORT": str(port)}
+    async with running(tmp_path, settings) as bot, httpx.AsyncClient() as caller:
+        await bot.says(rf"listening.*{port}")
+        assert (await caller.get(f"{bot.url}/metrics")).status_code == 404
+        assert "binhyen_reports_waiting" in (await caller.get(f"http://127.0.0.1:{port}/metrics")).text
+        assert await bot.terminates() == 0
 
 
 # --- where redirects lead ---
