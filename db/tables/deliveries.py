@@ -71,7 +71,13 @@ class Delivery(Base):
             sqlite_where=text("state = 'sending'"),
             postgresql_where=text("state = 'sending'"),
         ),
-        Index("ix_deliveries_broadcast", "broadcast_id", "state"),
+        Index("ix_deliveries_broadcast", "broadcast_id", "state", "id"),
+        Index(
+            "ix_deliveries_expiring",
+            "expires_at",
+            sqlite_where=text("state = 'pending' AND expires_at IS NOT NULL"),
+            postgresql_where=text("state = 'pending' AND expires_at IS NOT NULL"),
+        ),
         Index("ix_deliveries_origin", "origin"),
         Index(
             "ix_deliveries_left_over",

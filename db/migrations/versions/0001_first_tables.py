@@ -298,10 +298,12 @@ def upgrade() -> None:
         sa.Column("attachment_kind", sa.String(length=16), nullable=True),
         sa.Column("media_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("audience", sa.String(length=500), nullable=False),
+        sa.Column("places", sa.Integer(), nullable=False),
         sa.Column(
             "response", sa.Enum("none", "confirm", name="response", native_enum=False, length=24), nullable=False
         ),
         sa.Column("urgent", sa.Boolean(), nullable=False),
+        sa.Column("at_night", sa.Boolean(), nullable=False),
         sa.Column("author_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("author_channel", sa.String(length=16), nullable=False),
         sa.Column("author_address", sa.String(length=64), nullable=False),
@@ -411,6 +413,11 @@ def upgrade() -> None:
         sa.Column("planned_at", Instant(), nullable=False),
         sa.Column("opened_at", Instant(), nullable=False),
         sa.Column("finished_at", Instant(), nullable=True),
+        sa.Column("content_id", sa.String(length=32), nullable=True),
+        sa.Column("opens_after", sa.BigInteger(), nullable=True),
+        sa.Column("shifts_after", sa.BigInteger(), nullable=True),
+        sa.Column("halts_lane", sa.SmallInteger(), nullable=True),
+        sa.Column("held_until", Instant(), nullable=True),
         sa.Column("progress_said", sa.LargeBinary(), nullable=True),
         sa.Column("progress_at", Instant(), nullable=True),
         sa.Column("confirmed_until", Instant(), nullable=True),
@@ -420,6 +427,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("broadcasts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_broadcasts_finished_at"), ["finished_at"], unique=False)
+        batch_op.create_index(
+            "ix_broadcasts_halts_lane",
+            ["halts_lane"],
+            unique=False,
+            sqlite_where=sa.text("halts_lane IS NOT NULL"),
+            postgresql_where=sa.text("halts_lane IS NOT NULL"),
+        )
 
     op.create_table(
         "contacts",
@@ -456,6 +470,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id", "establishment_id", name=op.f("pk_group_members")),
     )
     op.create_table(
+        "notice_parts",
+        sa.Column("notice_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("part", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("ids", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["notice_id"], ["notices.id"], name=op.f("fk_notice_parts_notice_id_notices")),
+        sa.PrimaryKeyConstraint("notice_id", "part", name=op.f("pk_notice_parts")),
+    )
+    op.create_table(
         "notice_places",
         sa.Column("notice_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("establishment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -466,6 +489,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["notice_id"], ["notices.id"], name=op.f("fk_notice_places_notice_id_notices")),
         sa.PrimaryKeyConstraint("notice_id", "establishment_id", name=op.f("pk_notice_places")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "report_links",
@@ -545,7 +569,24 @@ def upgrade() -> None:
             name=op.f("fk_broadcast_places_establishment_id_establishments"),
         ),
         sa.PrimaryKeyConstraint("broadcast_id", "establishment_id", name=op.f("pk_broadcast_places")),
+        sqlite_with_rowid=False,
     )
+    with op.batch_alter_table("broadcast_places", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_broadcast_places_confirmed",
+            ["broadcast_id", "acknowledged_at"],
+            unique=False,
+            sqlite_where=sa.text("acknowledged_at IS NOT NULL"),
+            postgresql_where=sa.text("acknowledged_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_broadcast_places_waiting",
+            ["establishment_id", "broadcast_id"],
+            unique=False,
+            sqlite_where=sa.text("acknowledged_at IS NULL"),
+            postgresql_where=sa.text("acknowledged_at IS NULL"),
+        )
+
     op.create_table(
         "deliveries",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -592,7 +633,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_deliveries_key")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
-        batch_op.create_index("ix_deliveries_broadcast", ["broadcast_id", "state"], unique=False)
+        batch_op.create_index("ix_deliveries_broadcast", ["broadcast_id", "state", "id"], unique=False)
+        batch_op.create_index(
+            "ix_deliveries_expiring",
+            ["expires_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+            postgresql_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+        )
         batch_op.create_index(
             "ix_deliveries_in_flight",
             ["channel"],
@@ -648,6 +696,7 @@ def upgrade() -> None:
             ["establishment_id"], ["establishments.id"], name=op.f("fk_broadcast_reach_establishment_id_establishments")
         ),
         sa.PrimaryKeyConstraint("broadcast_id", "establishment_id", "delivery_id", name=op.f("pk_broadcast_reach")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("broadcast_reach", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_broadcast_reach_delivery_id"), ["delivery_id"], unique=False)
@@ -700,9 +749,26 @@ def downgrade() -> None:
             sqlite_where=sa.text("state = 'sending'"),
             postgresql_where=sa.text("state = 'sending'"),
         )
+        batch_op.drop_index(
+            "ix_deliveries_expiring",
+            sqlite_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+            postgresql_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+        )
         batch_op.drop_index("ix_deliveries_broadcast")
 
     op.drop_table("deliveries")
+    with op.batch_alter_table("broadcast_places", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_broadcast_places_waiting",
+            sqlite_where=sa.text("acknowledged_at IS NULL"),
+            postgresql_where=sa.text("acknowledged_at IS NULL"),
+        )
+        batch_op.drop_index(
+            "ix_broadcast_places_confirmed",
+            sqlite_where=sa.text("acknowledged_at IS NOT NULL"),
+            postgresql_where=sa.text("acknowledged_at IS NOT NULL"),
+        )
+
     op.drop_table("broadcast_places")
     with op.batch_alter_table("state_changes", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_state_changes_establishment_id"))
@@ -717,12 +783,18 @@ def downgrade() -> None:
 
     op.drop_table("report_links")
     op.drop_table("notice_places")
+    op.drop_table("notice_parts")
     op.drop_table("group_members")
     with op.batch_alter_table("contacts", schema=None) as batch_op:
         batch_op.drop_index("ix_contacts_chat")
 
     op.drop_table("contacts")
     with op.batch_alter_table("broadcasts", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_broadcasts_halts_lane",
+            sqlite_where=sa.text("halts_lane IS NOT NULL"),
+            postgresql_where=sa.text("halts_lane IS NOT NULL"),
+        )
         batch_op.drop_index(batch_op.f("ix_broadcasts_finished_at"))
 
     op.drop_table("broadcasts")
