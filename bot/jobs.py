@@ -13,8 +13,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.opening import finish_done, open_due
-from broadcasts.progress import follow
+from broadcasts.opening import finish_done, go_on, keep_the_night, open_due
+from broadcasts.progress import count_news, follow
 from channels.gateway import forget_menus
 from channels.inbound import forget_updates
 from channels.languages import language_of
@@ -42,6 +42,10 @@ _LEFT_OVERS_KEPT = timedelta(days=30)
 _CHATS_KEPT = timedelta(days=90)
 #: When the night's work begins, after midnight.
 _AT_NIGHT = timedelta(hours=3)
+
+
+#: Large broadcasts go on in steps, so many a second at most, with a pause after each for whoever waits to write.
+_STEPS, _PAUSE = 20, 0.02
 
 
 class _Do(Protocol):
@@ -91,8 +95,18 @@ class Jobs:
         async with self._tick() as do:
             opened = await do(lambda session: open_due(session, now=now, policy=self._policy))
             passed = await do(lambda session: escalate_due(session, now=now, policy=self._policy))
+            await do(lambda session: keep_the_night(session, now=now, policy=self._policy))
             await do(lambda session: finish_done(session, now=now))
-            await do(lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy))
+            async with self._sessions.reading() as reading:
+                counted = await count_news(reading, now=now)
+            await do(
+                lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy, counted=counted)
+            )
+            for _ in range(_STEPS):
+                if not await do(lambda session: go_on(session, now=now, policy=self._policy)):
+                    break
+                self._wake()
+                await asyncio.sleep(_PAUSE)
             if opened:
                 log.info("broadcasts_opened", broadcasts=opened)
             if passed:

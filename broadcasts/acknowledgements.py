@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Subquery, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -99,11 +99,39 @@ async def newest_waiting(session: AsyncSession, chat: Recipient) -> int | None:
     return found
 
 
-async def silent(session: AsyncSession, actor: Actor, notice_id: int) -> list[Silent]:
-    """The establishments of a notice's newest broadcast that have not confirmed, by name, each with the reason.
+async def silent(
+    session: AsyncSession, actor: Actor, notice_id: int, *, limit: int = 100, offset: int = 0
+) -> list[Silent]:
+    """The establishments of a notice's newest broadcast that have not confirmed, each with the reason: first those it
+    did not reach, whom only a call helps, each part by name. For a notice that asks for nothing, just the former.
 
-    For a notice that asks for nothing, those it did not reach.
+    It walks the whole audience: a large one is looked through in a session that reads.
+
+    Args:
+        limit: How many at most, after the first `offset`.
     """
+    each = await _silent_places(session, actor, notice_id)
+    rows = await session.execute(
+        select(NoticePlace.establishment_id, NoticePlace.name, NoticePlace.address, Establishment.phone, each.c.why)
+        .join(each, each.c.place == NoticePlace.establishment_id)
+        .join(Establishment, Establishment.id == NoticePlace.establishment_id)
+        .where(NoticePlace.notice_id == notice_id)
+        .order_by(each.c.why == _NOT_PRESSED, Establishment.folded, NoticePlace.establishment_id)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [Silent(*row[:4], _WHY_ORDER[row.why]) for row in rows]
+
+
+async def count_silent(session: AsyncSession, actor: Actor, notice_id: int) -> dict[str, int]:
+    """How many are `silent`, by reason; a reason nobody has is left out. To be asked like `silent`."""
+    each = await _silent_places(session, actor, notice_id)
+    rows = await session.execute(select(each.c.why, func.count()).group_by(each.c.why).order_by(each.c.why))
+    return {_WHY_ORDER[why]: size for why, size in rows}
+
+
+async def _silent_places(session: AsyncSession, actor: Actor, notice_id: int) -> Subquery:
+    """The silent by `place`, and `why`: an index of _WHY_ORDER."""
     require(actor, Permission.SEE_SILENT)
     notice = await session.get(Notice, notice_id)
     broadcast_id = await session.scalar(
@@ -112,20 +140,21 @@ async def silent(session: AsyncSession, actor: Actor, notice_id: int) -> list[Si
     if notice is None or broadcast_id is None:
         raise Refusal("notice.not_sent_yet")
     again = aliased(Delivery)
-    rows = await session.execute(
-        select(
-            NoticePlace.establishment_id,
-            NoticePlace.name,
-            NoticePlace.address,
-            Establishment.phone,
-            func.coalesce(again.state, Delivery.state),
-        )
-        .join(
+    state = func.coalesce(again.state, Delivery.state)
+    known = case(
+        *((state.in_(states), _WHY_ORDER.index(why)) for why, states in _WHY.items()),
+        # Still to be opened, or nobody speaks for it.
+        (BroadcastPlace.establishment_id.is_(None), _WHY_ORDER.index("waiting")),
+        else_=_WHY_ORDER.index("not_connected"),
+    )
+    why = func.min(known)
+    asked = select(NoticePlace.establishment_id.label("place"), why.label("why"))
+    found = (
+        asked.outerjoin(
             BroadcastPlace,
             (BroadcastPlace.establishment_id == NoticePlace.establishment_id)
             & (BroadcastPlace.broadcast_id == broadcast_id),
         )
-        .join(Establishment, Establishment.id == NoticePlace.establishment_id)
         .outerjoin(
             BroadcastReach,
             (BroadcastReach.broadcast_id == broadcast_id)
@@ -134,37 +163,21 @@ async def silent(session: AsyncSession, actor: Actor, notice_id: int) -> list[Si
         .outerjoin(Delivery, Delivery.id == BroadcastReach.delivery_id)
         .outerjoin(again, (again.resend_of == Delivery.id) & again.resend_of.is_not(None))
         .where(NoticePlace.notice_id == notice_id, BroadcastPlace.acknowledged_at.is_(None))
-        .order_by(Establishment.folded, NoticePlace.establishment_id)
+        .group_by(NoticePlace.establishment_id)
     )
-    found: dict[int, Silent] = {}
-    for establishment_id, name, address, phone, state in rows:
-        why = _why(state)
-        known = found.get(establishment_id)
-        if known is None or _WHY_ORDER.index(why) < _WHY_ORDER.index(known.why):
-            found[establishment_id] = Silent(establishment_id, name, address, phone, why)
-    everybody = list(found.values())
-    if notice.response.value == "none":
-        return [one for one in everybody if one.why != "not_pressed"]
-    return everybody
+    if notice.response is Response.NONE:
+        found = found.having(why != _NOT_PRESSED)
+    return found.subquery()
 
 
 #: The best that is known about an establishment with several chats comes first.
 _WHY_ORDER = ["not_pressed", "waiting", "unknown", "failed", "cancelled", "blocked", "not_connected"]
-
-
-def _why(state: DeliveryState | None) -> str:
-    match state:
-        case None:
-            return "not_connected"
-        case DeliveryState.SENT:
-            return "not_pressed"
-        case DeliveryState.PENDING | DeliveryState.SENDING:
-            return "waiting"
-        case DeliveryState.UNKNOWN:
-            return "unknown"
-        case DeliveryState.UNDELIVERABLE:
-            return "blocked"
-        case DeliveryState.CANCELLED | DeliveryState.EXPIRED:
-            return "cancelled"
-        case _:
-            return "failed"
+_NOT_PRESSED = _WHY_ORDER.index("not_pressed")
+_WHY = {
+    "not_pressed": (DeliveryState.SENT,),
+    "waiting": (DeliveryState.PENDING, DeliveryState.SENDING),
+    "unknown": (DeliveryState.UNKNOWN,),
+    "failed": (DeliveryState.FAILED,),
+    "cancelled": (DeliveryState.CANCELLED, DeliveryState.EXPIRED),
+    "blocked": (DeliveryState.UNDELIVERABLE,),
+}

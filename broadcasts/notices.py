@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from broadcasts.shifting import broadcasts_of, leaves_at, shift_all
 from channels.port import Attachment, Button, Outgoing, Recipient
-from db.tables.broadcasts import Broadcast, NoticePlace
+from db.tables.broadcasts import NoticePart, NoticePlace
 from db.tables.broadcasts import Notice as Notice
 from db.tables.broadcasts import NoticeState as NoticeState
 from db.tables.broadcasts import Response as Response
-from deliveries import ledger
+from db.tables.establishments import Establishment
 from deliveries.numbers import new_number
 from deliveries.wording import button, from_html, html
-from establishments.groups import Member, members
+from establishments.groups import AudiencePart, audience_parts
 from officers.permissions import Actor, Permission, require
 from officers.policy import Policy
 from texts.catalogue import Html
@@ -27,17 +29,21 @@ from texts.refusal import Refusal
 MAX_TEXT = 3500
 #: A notice whose time passed longer ago than this (the process was down) is not sent any more.
 MOST_LATE = timedelta(hours=12)
+#: How many establishments one short transaction writes down by name.
+STEP = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What an officer has put together so far; `html` is our markup, `audience` group keys joined by commas."""
+    """What an officer has put together so far; `html` is our markup, `audience` group keys joined by commas, and
+    `at_night` says that the officer was told of the quiet hours and wants it sent all the same."""
 
     html: str
     audience: str
     response: Response
     scheduled_for: datetime | None = None
     urgent: bool = False
+    at_night: bool = False
     media_id: int | None = None
     attachment_kind: str | None = None
 
@@ -56,15 +62,26 @@ def check_text(markup: str) -> str:
 
 
 async def schedule_notice(
-    session: AsyncSession, actor: Actor, draft: Draft, *, now: datetime, number: str | None = None
+    session: AsyncSession,
+    actor: Actor,
+    draft: Draft,
+    *,
+    now: datetime,
+    number: str | None = None,
+    audience: Sequence[AudiencePart] | None = None,
 ) -> Notice:
-    """Store a notice with its audience frozen by name; it is due at once, or at `scheduled_for`.
+    """Store a notice with its audience frozen; it is due at once, or at `scheduled_for`.
+
+    Args:
+        audience: The audience as it was read a moment ago outside this transaction, which a large one would hold up;
+            None: it is read here. What is more than STEP is written down by name in `name_more`.
 
     Raises:
         Refusal: may not; the audience is empty (`notice.nobody`); the time has passed (`when.past`).
     """
     officer_id = require(actor, Permission.WRITE_NOTICES)
-    audience = await members(session, draft.audience)
+    if audience is None:
+        audience = await audience_parts(session, draft.audience)
     if not audience:
         raise Refusal("notice.nobody")
     if draft.scheduled_for is not None and draft.scheduled_for < now:
@@ -77,8 +94,10 @@ async def schedule_notice(
         attachment_kind=draft.attachment_kind,
         media_id=draft.media_id,
         audience=draft.audience,
+        places=sum(part.size for part in audience),
         response=draft.response,
         urgent=draft.urgent,
+        at_night=draft.at_night,
         author_id=officer_id,
         author_channel=actor.chat.channel,
         author_address=actor.chat.address,
@@ -88,7 +107,22 @@ async def schedule_notice(
     session.add(notice)
     await session.flush()
     await _freeze(session, notice, audience)
+    await _name(session, notice.id)
     return notice
+
+
+async def name_more(session: AsyncSession) -> bool:
+    """Write down by name more of the audience that is needed first; returns whether any waits for it."""
+    notice_id = await session.scalar(
+        select(NoticePart.notice_id)
+        .join(Notice, Notice.id == NoticePart.notice_id)
+        .order_by(Notice.urgent.desc(), Notice.scheduled_for, Notice.id)
+        .limit(1)
+    )
+    if notice_id is None:
+        return False
+    await _name(session, notice_id)
+    return True
 
 
 async def free_number(session: AsyncSession) -> str:
@@ -137,17 +171,27 @@ async def pause_notice(session: AsyncSession, actor: Actor, notice_id: int, *, n
         Refusal: may not, or it is not scheduled or running (`notice.not_now`).
     """
     notice = await _move(session, actor, notice_id, (NoticeState.SCHEDULED, NoticeState.RUNNING), NoticeState.PAUSED)
-    for broadcast_id in await _broadcasts_of(session, notice.id):
-        await ledger.hold(session, broadcast_id, until=now + timedelta(days=3650))
+    await shift_all(session, notice, now=now)
     return notice
 
 
-async def resume_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> Notice:
-    """Let a held notice go on where it stopped; raises Refusal as `pause_notice` does."""
+async def resume_notice(
+    session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime, policy: Policy | None = None
+) -> Notice:
+    """Let a held notice go on where it stopped; raises Refusal as `pause_notice` does.
+
+    Args:
+        policy: Whose quiet hours it keeps; None: nobody's.
+    """
     notice = await _move(session, actor, notice_id, (NoticeState.PAUSED,), NoticeState.SCHEDULED)
-    for broadcast_id in await _broadcasts_of(session, notice.id):
-        notice.state = NoticeState.RUNNING
-        await ledger.hold(session, broadcast_id, until=now)
+    broadcasts = await broadcasts_of(session, notice.id)
+    if not broadcasts:
+        return notice
+    is_done = all(broadcast.finished_at for broadcast in broadcasts)
+    notice.state = NoticeState.FINISHED if is_done else NoticeState.RUNNING
+    for broadcast in broadcasts:
+        broadcast.held_until = leaves_at(notice, now=now, policy=policy) if policy is not None else None
+    await shift_all(session, notice, now=now)
     return notice
 
 
@@ -160,8 +204,7 @@ async def cancel_notice(session: AsyncSession, actor: Actor, notice_id: int, *, 
         (NoticeState.SCHEDULED, NoticeState.RUNNING, NoticeState.PAUSED),
         NoticeState.CANCELLED,
     )
-    for broadcast_id in await _broadcasts_of(session, notice.id):
-        await ledger.cancel(session, broadcast_id, now=now)
+    await shift_all(session, notice, now=now)
     return notice
 
 
@@ -196,19 +239,41 @@ def author_of(notice: Notice) -> Recipient:
     return Recipient(notice.author_channel, notice.author_address)
 
 
-async def _freeze(session: AsyncSession, notice: Notice, audience: list[Member]) -> None:
+async def _freeze(session: AsyncSession, notice: Notice, audience: Sequence[AudiencePart]) -> None:
     connection = await session.connection()
     await connection.execute(
-        insert(NoticePlace.__table__),  # type: ignore[arg-type]
-        [
-            {
-                "notice_id": notice.id,
-                "establishment_id": member.establishment_id,
-                "name": member.name,
-                "address": member.address,
-            }
-            for member in audience
-        ],
+        insert(NoticePart.__table__),  # type: ignore[arg-type]
+        [{"notice_id": notice.id, "part": one.part, "size": one.size, "ids": one.ids} for one in audience],
+    )
+
+
+async def _name(session: AsyncSession, notice_id: int) -> None:
+    """Write down by name the next STEP or so establishments of a frozen audience."""
+    waiting = await session.scalars(
+        select(NoticePart)
+        .where(NoticePart.notice_id == notice_id)
+        .order_by(NoticePart.part)
+        .limit(STEP)
+        .with_for_update(skip_locked=True)
+    )
+    parts: list[NoticePart] = []
+    for part in waiting:
+        if parts and sum(one.size for one in parts) + part.size > STEP:
+            break
+        parts.append(part)
+    ids = [int(which) for part in parts for which in part.ids.split(",")]
+    await session.execute(
+        insert(NoticePlace).from_select(
+            ["notice_id", "establishment_id", "name", "address"],
+            select(literal(notice_id), Establishment.id, Establishment.name, Establishment.address).where(
+                Establishment.id.in_(ids)
+            ),
+        )
+    )
+    await session.execute(
+        delete(NoticePart)
+        .where(NoticePart.notice_id == notice_id, NoticePart.part.in_([part.part for part in parts]))
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -225,7 +290,3 @@ async def _move(
     if moved.rowcount != 1:  # type: ignore[attr-defined]
         raise Refusal("notice.not_now", number=notice.number)
     return notice
-
-
-async def _broadcasts_of(session: AsyncSession, notice_id: int) -> list[int]:
-    return list(await session.scalars(select(Broadcast.id).where(Broadcast.notice_id == notice_id)))

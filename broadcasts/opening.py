@@ -1,81 +1,126 @@
-"""A due notice becomes a broadcast: every delivery is written in the transaction that opens it, in a few statements."""
+"""A due notice becomes a broadcast. A large one is opened in steps, each a short transaction that writes some places,
+their deliveries, and how far it has come: stopped anywhere, it goes on there, with nothing lost and nothing doubled.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, case, cast, func, insert, literal, null, select, update
+from sqlalchemy import ColumnElement, String, and_, case, func, insert, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.notices import MOST_LATE, author_of, render_notice
+from broadcasts.notices import MOST_LATE, author_of, name_more, render_notice
+from broadcasts.shifting import lane_of, leaves_at, shift, shift_more
 from channels.inbound import insert_ignoring
 from db.tables.broadcasts import (
     Broadcast,
     BroadcastPlace,
     BroadcastReach,
     Notice,
+    NoticePart,
     NoticePlace,
     NoticeState,
 )
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState
 from deliveries.ledger import open_content, open_delivery
-from deliveries.wording import message
+from deliveries.wording import button, message, rows
 from officers.policy import Policy
+from officers.quiet import is_quiet, quiet_ends
+from texts.times import say_when
+
+#: How many establishments one short transaction opens.
+STEP = 500
+#: How long before the quiet hours begin what is under way is put off: ticks come once a second.
+_BEFORE_NIGHT = timedelta(seconds=5)
 
 
 async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> list[int]:
-    """Open a broadcast for every notice that is due; returns the ids of the broadcasts opened.
+    """Begin a broadcast for every notice that is due, and open the first STEP of their establishments; `go_on` opens
+    the others. Returns the ids of the broadcasts begun.
 
-    A notice that is more than MOST_LATE late is called off, and its author is told.
+    A notice that is more than MOST_LATE late is called off; one that would leave in quiet hours, though its author was
+    not asked, waits for their end. Its author is told of either.
     """
     due = await session.scalars(
         select(Notice)
-        .where(Notice.state == NoticeState.SCHEDULED, Notice.scheduled_for <= now)
+        .where(
+            Notice.state == NoticeState.SCHEDULED,
+            Notice.scheduled_for <= now,
+            # Its audience is still being written down.
+            ~select(NoticePart.part).where(NoticePart.notice_id == Notice.id).exists(),
+        )
         .order_by(Notice.urgent.desc(), Notice.scheduled_for)
         .limit(20)
         .with_for_update(skip_locked=True)
     )
-    opened = []
+    begun = []
     for notice in due:
         if notice.scheduled_for is not None and now - notice.scheduled_for > MOST_LATE:
             await _skip(session, notice, now=now)
-            continue
-        broadcast_id = await open_broadcast(session, notice, now=now, policy=policy)
-        if broadcast_id is not None:
-            opened.append(broadcast_id)
-    return opened
+        elif (morning := leaves_at(notice, now=now, policy=policy)) > now:
+            await _put_off(session, notice, morning, now=now, policy=policy)
+        elif (broadcast_id := await _begin(session, notice, now=now, policy=policy)) is not None:
+            begun.append(broadcast_id)
+    if begun:
+        await _open_more(session, now=now, policy=policy)
+    return begun
 
 
-async def open_broadcast(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
-    """Open one broadcast of a notice, once per planned instant; returns its id, or None if it was open already."""
+async def go_on(session: AsyncSession, *, now: datetime, policy: Policy) -> bool:
+    """One short step of what is too large for one transaction: let a broadcast follow its notice, write an audience
+    down, open more of a broadcast. Returns whether there was anything to do."""
+    return (
+        await shift_more(session, now=now)
+        or await name_more(session)
+        or await _open_more(session, now=now, policy=policy)
+    )
+
+
+async def keep_the_night(session: AsyncSession, *, now: datetime, policy: Policy) -> list[int]:
+    """Put off to the morning what notices under way still have to send when the quiet hours begin, and tell their
+    authors. Urgent ones and those whose author wanted it go on. Returns the broadcasts put off."""
+    soon = now + _BEFORE_NIGHT
+    if not is_quiet(soon, policy):
+        return []
+    morning = quiet_ends(soon, policy)
+    held = []
+    for broadcast, notice in await session.execute(
+        select(Broadcast, Notice)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(
+            Broadcast.finished_at.is_(None),
+            Broadcast.held_until.is_(None) | (Broadcast.held_until <= now),
+            Notice.state == NoticeState.RUNNING,
+            ~Notice.urgent,
+            ~Notice.at_night,
+            Broadcast.opens_after.is_not(None) | _has_waiting(),
+        )
+        .with_for_update(skip_locked=True)
+    ):
+        broadcast.held_until = morning
+        await shift(session, broadcast, notice, now=now)
+        await _tell_of_morning(session, notice, "notice.rests", morning, now=now, policy=policy)
+        held.append(broadcast.id)
+    return held
+
+
+async def _begin(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
+    """Begin one broadcast of a notice, once per planned instant; returns its id, or None if it was begun already."""
     planned_at = notice.scheduled_for or now
     fresh = await session.execute(
-        insert_ignoring(session, Broadcast).values(notice_id=notice.id, planned_at=planned_at, opened_at=now)
+        insert_ignoring(session, Broadcast).values(
+            notice_id=notice.id, planned_at=planned_at, opened_at=now, opens_after=0
+        )
     )
     if fresh.rowcount != 1:  # type: ignore[attr-defined]
         return None
-    found = await session.execute(
-        select(Broadcast.id).where(Broadcast.notice_id == notice.id, Broadcast.planned_at == planned_at)
-    )
-    broadcast_id = found.scalar_one()
-    notice.state = NoticeState.RUNNING
-    notice.sent_at = notice.sent_at or now
-    await session.execute(
-        insert(BroadcastPlace).from_select(
-            ["broadcast_id", "establishment_id"],
-            select(literal(broadcast_id), NoticePlace.establishment_id).where(NoticePlace.notice_id == notice.id),
+    broadcast = (
+        await session.scalars(
+            select(Broadcast).where(Broadcast.notice_id == notice.id, Broadcast.planned_at == planned_at)
         )
-    )
-    await _open_deliveries(session, notice, broadcast_id, now=now, policy=policy)
-    return broadcast_id
-
-
-async def _open_deliveries(
-    session: AsyncSession, notice: Notice, broadcast_id: int, *, now: datetime, policy: Policy
-) -> None:
-    """One delivery per chat that speaks for anybody in the audience, however many establishments it speaks for."""
+    ).one()
     outgoing = render_notice(
         notice.html,
         number=notice.number,
@@ -83,61 +128,154 @@ async def _open_deliveries(
         response=notice.response,
         media_id=notice.media_id,
         attachment_kind=notice.attachment_kind,
-        notice_id=broadcast_id,
+        notice_id=broadcast.id,
     )
-    origin = f"notice:{notice.id}"
-    content_id = await open_content(session, outgoing, origin=origin, now=now)
+    broadcast.content_id = await open_content(session, outgoing, origin=f"notice:{notice.id}", now=now)
+    notice.state = NoticeState.RUNNING
+    notice.sent_at = notice.sent_at or now
+    return broadcast.id
+
+
+async def _open_more(session: AsyncSession, *, now: datetime, policy: Policy) -> bool:
+    """Open STEP more establishments of what has begun, urgent notices first. Those of a notice that was called off
+    meanwhile are written down as not sent, a paused one rests. Returns whether there were any."""
+    opening = await session.execute(
+        select(Broadcast, Notice)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(
+            Broadcast.finished_at.is_(None),
+            Broadcast.opens_after.is_not(None),
+            Notice.state.in_([NoticeState.RUNNING, NoticeState.CANCELLED]),
+        )
+        .order_by(Notice.urgent.desc(), Broadcast.id)
+        .limit(20)
+        .with_for_update(skip_locked=True)
+    )
+    left = STEP
+    for broadcast, notice in opening:
+        left -= await _open_step(session, broadcast, notice, limit=left, now=now, policy=policy)
+        if left <= 0:
+            break
+    return left < STEP
+
+
+async def _open_step(
+    session: AsyncSession, broadcast: Broadcast, notice: Notice, *, limit: int, now: datetime, policy: Policy
+) -> int:
+    """Open up to `limit` more establishments of a broadcast; returns how many."""
+    after = broadcast.opens_after or 0
+    places = (
+        select(NoticePlace.establishment_id)
+        .where(NoticePlace.notice_id == notice.id, NoticePlace.establishment_id > after)
+        .order_by(NoticePlace.establishment_id)
+    )
+    through = await session.scalar(places.offset(limit - 1).limit(1))
+    these = (NoticePlace.notice_id == notice.id) & (NoticePlace.establishment_id > after)
+    if through is not None:
+        these = these & (NoticePlace.establishment_id <= through)
+    opened = await session.execute(
+        insert(BroadcastPlace).from_select(
+            ["broadcast_id", "establishment_id"],
+            select(literal(broadcast.id), NoticePlace.establishment_id).where(these),
+        )
+    )
+    await _open_deliveries(session, broadcast, notice, these, now=now, policy=policy)
+    broadcast.opens_after = through
+    return max(1, opened.rowcount)  # type: ignore[attr-defined]
+
+
+async def _open_deliveries(
+    session: AsyncSession,
+    broadcast: Broadcast,
+    notice: Notice,
+    these: ColumnElement[bool],
+    *,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    """One delivery per chat that speaks for anybody in the audience, however many establishments it speaks for."""
+    is_reached = Establishment.state == EstablishmentState.ACTIVE
     chats = (
         select(Contact.channel, Contact.address, Contact.blocked_at, Contact.establishment_id)
         .join(NoticePlace, NoticePlace.establishment_id == Contact.establishment_id)
         .join(Establishment, Establishment.id == Contact.establishment_id)
-        .where(NoticePlace.notice_id == notice.id, Establishment.state == EstablishmentState.ACTIVE)
+        .where(these, is_reached)
         .subquery()
     )
-    key = literal(f"broadcast:{broadcast_id}/") + chats.c.channel + literal(":") + chats.c.address
+    key = literal(f"broadcast:{broadcast.id}/") + chats.c.channel + literal(":") + chats.c.address
     # A chat may speak for several: it is tried unless it is known as blocked for all of them.
-    blocked = func.count(chats.c.blocked_at) == func.count()
-    lane = Lane.URGENT if notice.urgent else Lane.ROUTINE
+    elsewhere = (
+        select(Contact.id)
+        .join(NoticePlace, NoticePlace.establishment_id == Contact.establishment_id)
+        .join(Establishment, Establishment.id == Contact.establishment_id)
+        .where(
+            Contact.channel == chats.c.channel,
+            Contact.address == chats.c.address,
+            Contact.blocked_at.is_(None),
+            NoticePlace.notice_id == notice.id,
+            is_reached,
+        )
+        .exists()
+    )
+    blocked = and_(func.count(chats.c.blocked_at) == func.count(), ~elsewhere)
+    is_called_off = notice.state is NoticeState.CANCELLED
+    waits = DeliveryState.CANCELLED if is_called_off else DeliveryState.PENDING
     columns: dict[str, ColumnElement[Any]] = {
         "key": key,
-        "origin": literal(origin),
-        "broadcast_id": literal(broadcast_id),
-        "content_id": literal(content_id),
+        "origin": literal(f"notice:{notice.id}"),
+        "broadcast_id": literal(broadcast.id),
+        "content_id": literal(broadcast.content_id),
         "channel": chats.c.channel,
         "address": chats.c.address,
         "address_sealed": literal(False),
         "passing": literal(False),
-        "lane": literal(int(lane)),
+        "lane": literal(int(lane_of(notice))),
         "state": case(
-            (blocked, literal(DeliveryState.UNDELIVERABLE.value, String)),
-            else_=literal(DeliveryState.PENDING.value, String),
+            (blocked, literal(DeliveryState.UNDELIVERABLE.value, String)), else_=literal(waits.value, String)
         ),
         "reason": case((blocked, literal("blocked")), else_=null()),
         "attempts": literal(0),
-        "due_at": literal(now, Delivery.due_at.type),
+        "due_at": literal(leaves_at(notice, now=now, policy=policy), Delivery.due_at.type),
         "opened_at": literal(now, Delivery.opened_at.type),
     }
     await session.execute(
-        insert(Delivery).from_select(
+        # It may speak for an establishment that was opened before.
+        insert_ignoring(session, Delivery).from_select(
             list(columns),
             select(*columns.values()).group_by(chats.c.channel, chats.c.address),
             include_defaults=False,
         )
     )
-    reached = literal(f"broadcast:{broadcast_id}/") + cast(chats.c.channel, String) + literal(":") + chats.c.address
     await session.execute(
         insert(BroadcastReach).from_select(
             ["broadcast_id", "establishment_id", "delivery_id"],
-            select(literal(broadcast_id), chats.c.establishment_id, Delivery.id).join(
-                Delivery, Delivery.key == reached
-            ),
+            select(literal(broadcast.id), chats.c.establishment_id, Delivery.id).join(Delivery, Delivery.key == key),
         )
     )
 
 
 async def finish_done(session: AsyncSession, *, now: datetime) -> None:
-    """Finish the broadcasts of which nothing is waiting or under way any more."""
-    open_ones = (
+    """Finish the broadcasts that are open as a whole and of which nothing is waiting or under way any more."""
+    done = await session.execute(
+        select(Broadcast, Notice)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(
+            Broadcast.finished_at.is_(None),
+            Broadcast.opens_after.is_(None),
+            Broadcast.shifts_after.is_(None),
+            ~_has_waiting(),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    for broadcast, notice in done:
+        broadcast.finished_at = now
+        if notice.state is NoticeState.RUNNING:
+            notice.state = NoticeState.FINISHED
+
+
+def _has_waiting() -> ColumnElement[bool]:
+    """Whether a broadcast has deliveries without an outcome."""
+    return (
         select(Delivery.id)
         .where(
             Delivery.broadcast_id == Broadcast.id,
@@ -145,19 +283,33 @@ async def finish_done(session: AsyncSession, *, now: datetime) -> None:
         )
         .exists()
     )
-    done = await session.execute(
-        update(Broadcast)
-        .where(Broadcast.finished_at.is_(None), ~open_ones)
-        .values(finished_at=now)
-        .returning(Broadcast.notice_id)
+
+
+async def _put_off(session: AsyncSession, notice: Notice, until: datetime, *, now: datetime, policy: Policy) -> None:
+    notice.scheduled_for = until
+    await _tell_of_morning(session, notice, "notice.put_off", until, now=now, policy=policy)
+
+
+async def _tell_of_morning(
+    session: AsyncSession, notice: Notice, key: str, until: datetime, *, now: datetime, policy: Policy
+) -> None:
+    outgoing = message(
+        "vi",
+        key,
+        number=notice.number,
+        title=notice.title,
+        until=say_when(until, policy.zone, "vi"),
+        buttons=rows(button("vi", "button.open", "notice.open", notice.id, once=False)),
     )
-    ids = [row.notice_id for row in done]
-    if ids:
-        await session.execute(
-            update(Notice)
-            .where(Notice.id.in_(ids), Notice.state == NoticeState.RUNNING)
-            .values(state=NoticeState.FINISHED)
-        )
+    await open_delivery(
+        session,
+        outgoing,
+        to=author_of(notice),
+        key=f"notice:{notice.id}/{key}/{until.isoformat()}",
+        origin=f"notice:{notice.id}",
+        lane=Lane.REMINDER,
+        now=now,
+    )
 
 
 async def _skip(session: AsyncSession, notice: Notice, *, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from broadcasts.notices import author_of
-from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticeState, Response
+from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries.ledger import AGAIN, COPIES, open_delivery
 from deliveries.wording import Rows, button, from_html, html
@@ -24,11 +25,16 @@ EVERY = timedelta(seconds=5)
 #: How long after its opening a broadcast's message keeps following confirmations.
 FOLLOWED = timedelta(days=7)
 _MARGIN = timedelta(seconds=30)
+#: As many establishments are counted where writers wait; more only in sessions that read.
+COUNTED_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Establishments of one broadcast; `total` is the sum of all but `confirmed`, which is a part of `sent`."""
+    """Establishments of one broadcast; `total` is the sum of all but `confirmed`, which is a part of `sent`.
+
+    `opening` are those of a large audience whose deliveries are still to be written.
+    """
 
     total: int
     sent: int
@@ -37,10 +43,14 @@ class Progress:
     unreachable: int
     unknown: int
     not_connected: int
+    opening: int = 0
 
 
 async def count_progress(session: AsyncSession, broadcast_id: int) -> Progress:
-    """Count establishments, not messages: one chat that got it is enough."""
+    """Count establishments, not messages: one chat that got it is enough.
+
+    It walks the whole audience: a large one is counted in a session that reads, where no writer waits for it.
+    """
 
     again = aliased(Delivery)
 
@@ -82,15 +92,30 @@ async def count_progress(session: AsyncSession, broadcast_id: int) -> Progress:
         )
     }
     size = {name: counts[0] for name, counts in counted.items()}
+    still = (
+        select(func.count())
+        .select_from(NoticePlace)
+        .join(Broadcast, Broadcast.notice_id == NoticePlace.notice_id)
+        .where(Broadcast.id == broadcast_id, NoticePlace.establishment_id > Broadcast.opens_after)
+    )
+    opening = await session.scalar(still) or 0
     return Progress(
-        total=sum(size.values()),
+        total=sum(size.values()) + opening,
         sent=size.get("sent", 0),
         confirmed=int(sum(counts[1] or 0 for counts in counted.values())),
         waiting=size.get("waiting", 0),
         unreachable=size.get("unreachable", 0),
         unknown=size.get("unknown", 0),
         not_connected=size.get("not_connected", 0),
+        opening=opening,
     )
+
+
+async def count_news(session: AsyncSession, *, now: datetime) -> dict[int, Progress]:
+    """The counts of all broadcasts whose live message may have to change, by id, for `follow`; read without holding
+    up any writer."""
+    found = await session.scalars(select(Broadcast.id).where(*_to_follow(now)))
+    return {broadcast_id: await count_progress(session, broadcast_id) for broadcast_id in found.all()}
 
 
 async def newest_broadcast(session: AsyncSession, notice_id: int) -> Broadcast | None:
@@ -115,9 +140,11 @@ def progress_markup(notice: Notice, progress: Progress, *, now: datetime, rate: 
         html("vi", "progress.unreachable", n=progress.unreachable) if progress.unreachable else "",
         html("vi", "progress.unknown", n=progress.unknown) if progress.unknown else "",
         html("vi", "progress.waiting", n=progress.waiting) if progress.waiting else "",
+        html("vi", "progress.opening", n=progress.opening) if progress.opening else "",
     ]
-    if progress.waiting and notice.state is NoticeState.RUNNING and rate:
-        ends = now + timedelta(seconds=progress.waiting / rate + 1)
+    left = progress.waiting + progress.opening
+    if left and notice.state is NoticeState.RUNNING and rate:
+        ends = now + timedelta(seconds=left / rate + 1)
         parts.append(html("vi", "progress.ends", time=say_time(ends, policy.zone)))
     heading = html("vi", keys.get(notice.state, "progress.finished"), number=notice.number, title=notice.title)
     return heading + "\n" + " · ".join(part for part in parts if part)
@@ -137,20 +164,28 @@ def progress_buttons(notice: Notice) -> Rows:
     return (tuple(row),) if row else ()
 
 
-async def follow(session: AsyncSession, *, now: datetime, rate: float | None, policy: Policy) -> None:
+async def follow(
+    session: AsyncSession,
+    *,
+    now: datetime,
+    rate: float | None,
+    policy: Policy,
+    counted: Mapping[int, Progress] | None = None,
+) -> None:
     """Say or rewrite the live message of every broadcast whose counts have changed, at most every EVERY.
 
     Where messages cannot be edited, only the first and the final one are said.
+
+    Args:
+        counted: What `count_news` counted a moment ago; what is not in it is counted here if it is small.
     """
     rows = await session.execute(
-        select(Broadcast, Notice)
-        .join(Notice, Notice.id == Broadcast.notice_id)
-        .where(Broadcast.opened_at > now - FOLLOWED, _may_have_news())
+        select(Broadcast, Notice).join(Notice, Notice.id == Broadcast.notice_id).where(*_to_follow(now))
     )
     for broadcast, notice in rows:
-        if broadcast.progress_at is not None and broadcast.progress_at + EVERY > now:
+        progress = await _count_here(session, broadcast, notice, counted or {})
+        if progress is None:
             continue
-        progress = await count_progress(session, broadcast.id)
         markup = progress_markup(notice, progress, now=now, rate=rate, policy=policy)
         # What is still expected to end at a certain minute changes by itself; that alone is no news.
         news = hashlib.sha256(repr((notice.state, progress)).encode()).digest()
@@ -161,6 +196,25 @@ async def follow(session: AsyncSession, *, now: datetime, rate: float | None, po
             broadcast.progress_said = news
             broadcast.progress_at = now
             broadcast.confirmed_until = now - _MARGIN
+
+
+def _to_follow(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Which broadcasts are followed, and were not counted within EVERY."""
+    is_due = or_(Broadcast.progress_at.is_(None), Broadcast.progress_at <= now - EVERY)
+    return Broadcast.opened_at > now - FOLLOWED, is_due, _may_have_news()
+
+
+async def _count_here(
+    session: AsyncSession, broadcast: Broadcast, notice: Notice, counted: Mapping[int, Progress]
+) -> Progress | None:
+    """A broadcast's counts; None where they take too long for a session that writes."""
+    if broadcast.id in counted:
+        return counted[broadcast.id]
+    if notice.places <= COUNTED_AT_ONCE:
+        return await count_progress(session, broadcast.id)
+    if broadcast.progress_at is None:  # just begun
+        return Progress(notice.places, 0, 0, 0, 0, 0, 0, opening=notice.places)
+    return None
 
 
 def _may_have_news() -> ColumnElement[bool]:

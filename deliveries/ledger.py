@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
@@ -33,7 +33,10 @@ COPIES = 5
 AGAIN = "/again"
 _CONTENT = "content"
 _GONE = Outgoing("")
+_ALL: ColumnElement[bool] = true()
 _ADDRESS = "delivery-address"
+#: The lanes of notices.
+_NOTICES = (Lane.URGENT, Lane.ROUTINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,18 @@ async def open_delivery(
     return True
 
 
+def _unless_halted(lane: Lane) -> str:
+    """Nothing leaves a lane while rows of a broadcast there still have to follow its notice (see Broadcast)."""
+    return f" AND NOT EXISTS (SELECT 1 FROM broadcasts WHERE halts_lane = {int(lane)})" if lane in _NOTICES else ""
+
+
 def _claim_statement(*, sqlite: bool, skips: bool) -> str:
     """Five short index ranges, one a lane, so that neither later rows nor other lanes are walked."""
     besides = " AND id NOT IN :besides" if skips else ""
     arms = " UNION ALL ".join(
         f"SELECT * FROM (SELECT id, lane, due_at FROM deliveries WHERE channel = :channel AND lane = {int(lane)}"
-        f" AND state = 'pending' AND due_at <= :now{besides} ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
+        f" AND state = 'pending' AND due_at <= :now{besides}{_unless_halted(lane)}"
+        f" ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
         for lane in Lane
     )
     order = "CASE WHEN lane < :served_last THEN 1 ELSE 0 END, lane, due_at, id"
@@ -294,9 +303,9 @@ async def recover(session: AsyncSession, *, now: datetime, all_in_flight: bool =
     Returns:
         How many sends are newly unknown.
     """
-    in_flight = Delivery.state == DeliveryState.SENDING
+    in_flight: ColumnElement[bool] = text("state = 'sending'")  # type: ignore[assignment]
     if not all_in_flight:
-        in_flight = in_flight & (Delivery.leased_until < now)
+        in_flight = (Delivery.leased_until < now) & in_flight
     await session.execute(
         update(Delivery)
         .where(in_flight, Delivery.edits.is_not(None))
@@ -318,20 +327,29 @@ async def expire(session: AsyncSession, *, now: datetime) -> None:
     """Give up what waits but whose time has passed."""
     await session.execute(
         update(Delivery)
-        .where(text("state = 'pending'"), Delivery.expires_at < now)
+        .where(text("state = 'pending' AND expires_at IS NOT NULL"), Delivery.expires_at < now)
         .values(state=DeliveryState.EXPIRED, settled_at=now)
     )
 
 
-async def hold(session: AsyncSession, broadcast_id: int, *, until: datetime) -> None:
-    """Let what a broadcast still has to send wait; nothing of it is claimed before `until`."""
+async def hold(
+    session: AsyncSession, broadcast_id: int, *, until: datetime, which: ColumnElement[bool] = _ALL
+) -> None:
+    """Let what a broadcast still has to send wait (`which` of it); nothing of it is claimed before `until`."""
     waiting = Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
-    await session.execute(update(Delivery).where(Delivery.broadcast_id == broadcast_id, waiting).values(due_at=until))
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.broadcast_id == broadcast_id, waiting, which)
+        .values(due_at=until)
+        .execution_options(synchronize_session=False)
+    )
 
 
-async def cancel(session: AsyncSession, broadcast_id: int, *, now: datetime) -> None:
-    """Call off what a broadcast still has to send."""
-    await _call_off(session, Delivery.broadcast_id == broadcast_id, now=now)
+async def cancel(
+    session: AsyncSession, broadcast_id: int, *, now: datetime, which: ColumnElement[bool] = _ALL
+) -> None:
+    """Call off what a broadcast still has to send (`which` of it)."""
+    await _call_off(session, (Delivery.broadcast_id == broadcast_id) & which, now=now)
 
 
 async def call_off(session: AsyncSession, origin: str, *, what: str, now: datetime) -> None:
@@ -370,7 +388,7 @@ _NEXT_DUE = text(
     "SELECT min(due_at) AS due_at FROM ("
     + " UNION ALL ".join(
         "SELECT min(due_at) AS due_at FROM deliveries"
-        f" WHERE channel = :channel AND lane = {int(lane)} AND state = 'pending'"
+        f" WHERE channel = :channel AND lane = {int(lane)} AND state = 'pending'{_unless_halted(lane)}"
         for lane in Lane
     )
     + ") AS heads"

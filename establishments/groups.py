@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.inbound import insert_ignoring
@@ -27,6 +27,8 @@ from texts.refusal import Refusal
 
 GROUP_NAME_LIMIT = 60
 ALL = "all"
+#: How many ids one part of an audience spans.
+_PART = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,23 @@ class Member:
     name: str
     address: str
     connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceSize:
+    """How many establishments a notice is for, and for how many of them any chat speaks."""
+
+    places: int
+    connected: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudiencePart:
+    """Some of an audience: `ids` are those of its establishments, joined by commas, `size` how many they are."""
+
+    part: int
+    size: int
+    ids: str
 
 
 async def group_choices(session: AsyncSession, language: str = "vi") -> list[GroupChoice]:
@@ -91,15 +110,41 @@ async def group_name(session: AsyncSession, key: str, language: str = "vi") -> s
     return plain(language, "group.all")
 
 
-async def members(session: AsyncSession, audience: str) -> list[Member]:
-    """The establishments in any of the groups named in `audience` (keys joined by commas), each once, by name."""
-    connected = select(Contact.id).where(Contact.establishment_id == Establishment.id).exists().label("connected")
+async def members(
+    session: AsyncSession, audience: str, *, limit: int | None = None, offset: int = 0
+) -> list[Member]:
+    """The establishments in any of the groups named in `audience` (keys joined by commas), each once, by name.
+
+    Args:
+        limit: How many at most, after the first `offset`; a ward may have more than anybody reads at once.
+    """
     found = await session.execute(
-        select(Establishment.id, Establishment.name, Establishment.address, connected)
-        .where(Establishment.state.in_(_LISTED), or_(*[_in_group(key) for key in audience.split(",")]))
+        select(Establishment.id, Establishment.name, Establishment.address, _IS_CONNECTED.label("connected"))
+        .where(_in_any(audience))
         .order_by(Establishment.folded, Establishment.id)
+        .limit(limit)
+        .offset(offset)
     )
     return [Member(*row) for row in found]
+
+
+async def audience_size(session: AsyncSession, audience: str) -> AudienceSize:
+    """How many `members` there are, counted by the database."""
+    counted = await session.execute(
+        select(func.count(), func.count().filter(_IS_CONNECTED)).select_from(Establishment).where(_in_any(audience))
+    )
+    places, connected = counted.one()
+    return AudienceSize(places, connected)
+
+
+async def audience_parts(session: AsyncSession, audience: str) -> tuple[AudiencePart, ...]:
+    """All `members`, in few rows: to be frozen at once, however many they are."""
+    part = (Establishment.id // _PART).label("part")
+    ids = func.aggregate_strings(cast(Establishment.id, String), ",")
+    found = await session.execute(
+        select(part, func.count(), ids).where(_in_any(audience)).group_by(part).order_by(part)
+    )
+    return tuple(AudiencePart(*row) for row in found)
 
 
 async def make_group(
@@ -150,6 +195,14 @@ async def add_member(session: AsyncSession, actor: Actor, group_id: int, establi
 #: Establishments a notice is for: approved ones, and those on the ward's list that have not connected yet,
 #: who are counted and listed as not connected rather than left out in silence.
 _LISTED = (EstablishmentState.ACTIVE, EstablishmentState.INVITED)
+
+
+_IS_CONNECTED = select(Contact.id).where(Contact.establishment_id == Establishment.id).exists()
+
+
+def _in_any(audience: str) -> ColumnElement[bool]:
+    """Whether an establishment is for a notice to the groups named in `audience`."""
+    return Establishment.state.in_(_LISTED) & or_(*[_in_group(key) for key in audience.split(",")])
 
 
 def _in_group(key: str) -> ColumnElement[bool]:

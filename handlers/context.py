@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html import escape
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from telegram import CallbackQuery, Message, Update
@@ -26,6 +26,7 @@ from officers.policy import Policy
 from reports.codes import Attempts, NoReceiptReady, Receipts
 from texts.refusal import Refusal
 
+_T = TypeVar("_T")
 BotData = dict[str, Any]
 App = Application[ExtBot[None], "Context", BotData, BotData, BotData, None]
 
@@ -68,6 +69,16 @@ class Services:
     attempts: Attempts = field(default_factory=Attempts)
 
 
+class ReadFirst(Exception):
+    """A turn needs what takes a while to read. Nothing of it happens: the reading is done where no writer waits for it,
+    and the turn is taken again, with the answer at hand."""
+
+    def __init__(self, what: str, read: Callable[[AsyncSession], Awaitable[Any]]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.read = read
+
+
 class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
     """python-telegram-bot's context, with our services."""
 
@@ -82,6 +93,19 @@ class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
         """The name of the channel the update came by."""
         channel: str = self.application.bot_data["channel"]
         return channel
+
+    @property
+    def at_hand(self) -> dict[str, Any]:
+        """What was read or fetched for this update before its turn, by name."""
+        at_hand: dict[str, Any] = self.__dict__.setdefault("_at_hand", {})
+        return at_hand
+
+    async def once(self, what: str, fetch: Callable[[], Awaitable[_T]]) -> _T:
+        """What `fetch` brings; it is not fetched again when the turn is taken again (see ReadFirst)."""
+        if what not in self.at_hand:
+            self.at_hand[what] = await fetch()
+        found: _T = self.at_hand[what]
+        return found
 
     def chat_of(self, update: Update) -> Recipient:
         """The chat an update came from."""
@@ -104,7 +128,7 @@ class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
             await mark_handled(session, self.channel, update.update_id, now=now)
             actor = await actor_for(session, chat)
             language = await language_of(session, chat, otherwise=_language(update, actor))
-            yield Turn(session, actor, language, now, services, update)
+            yield Turn(session, actor, language, now, services, update, self.at_hand)
         services.wake()
         if update.callback_query is not None:
             self.application.create_task(_stop_spinner(update.callback_query))
@@ -129,6 +153,7 @@ class Turn:
     now: datetime
     services: Services
     update: Update
+    at_hand: Mapping[str, Any] = field(default_factory=dict)
     delivery_id: int | None = None
     _answers: int = field(default=0)
 
@@ -141,6 +166,18 @@ class Turn:
     def policy(self) -> Policy:
         """What the unit has settled."""
         return self.services.policy
+
+    async def apart(self, what: str, read: Callable[[AsyncSession], Awaitable[_T]]) -> _T:
+        """What `read` finds, as it was right before this turn, read in a session of its own: for lists and counts that
+        grow with the ward, which must not hold up those who write.
+
+        Args:
+            what: A name that says all that the answer depends on.
+        """
+        if what not in self.at_hand:
+            raise ReadFirst(what, read)
+        found: _T = self.at_hand[what]
+        return found
 
     def html(self, key: str, /, **params: str | int) -> str:
         """A text in the person's language, as markup."""

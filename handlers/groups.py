@@ -5,7 +5,7 @@ from __future__ import annotations
 from telegram import Update
 
 from deliveries.wording import button, rows
-from establishments.groups import add_member, group_choices, make_group, members, rename_group
+from establishments.groups import add_member, audience_size, group_choices, make_group, rename_group
 from establishments.registration import find_places
 from handlers import conversation
 from handlers.buttons import on
@@ -27,7 +27,8 @@ async def on_groups(update: Update, context: Context) -> None:
 async def show_groups(turn: Turn) -> None:
     """Every group with its size."""
     require(turn.actor, Permission.MANAGE_GROUPS)
-    lines = "\n".join(f"• {group.name}: {group.size}" for group in await group_choices(turn.session, turn.language))
+    groups = await turn.apart("groups", lambda session: group_choices(session, turn.language))
+    lines = "\n".join(f"• {group.name}: {group.size}" for group in groups)
     await turn.say(
         "group.list", groups=lines, buttons=rows(button(turn.language, "button.new_group", "group.new", once=False))
     )
@@ -55,15 +56,19 @@ async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
 
 
 async def _ask_members(turn: Turn, talk: Talk) -> Question:
-    size = len(await members(turn.session, f"group:{talk.answers['group']}"))
+    size = await _size(turn, talk)
     found = [Choice(str(place_id), label) for place_id, label in talk.answers["found"]]
     done = Choice(_DONE, turn.plain("button.done"))
     return Question(turn.html("group.ask_members", name=talk.answers["name"], n=size), (*found, done))
 
 
+async def _size(turn: Turn, talk: Talk) -> int:
+    return (await audience_size(turn.session, f"group:{talk.answers['group']}")).places
+
+
 async def _take_members(turn: Turn, talk: Talk, answer: Answer) -> str | None:
     if answer.choice == _DONE:
-        size = len(await members(turn.session, f"group:{talk.answers['group']}"))
+        size = await _size(turn, talk)
         await conversation.finish(turn)
         await turn.say("group.made", name=talk.answers["name"], n=size)
         return None

@@ -8,10 +8,11 @@ from typing import Any
 
 from telegram import Update
 
-from broadcasts.acknowledgements import Silent, acknowledge, newest_waiting, silent
+from broadcasts.acknowledgements import Silent, acknowledge, count_silent, newest_waiting, silent
 from broadcasts.notices import (
     Draft,
     Notice,
+    NoticeState,
     Response,
     cancel_notice,
     check_text,
@@ -26,9 +27,10 @@ from broadcasts.notices import (
 )
 from broadcasts.opening import open_due
 from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
+from broadcasts.shifting import leaves_at
 from deliveries.media import keep_media
 from deliveries.wording import Rows, button, from_html, rows
-from establishments.groups import group_choices, group_name, members
+from establishments.groups import AudienceSize, audience_parts, audience_size, group_choices, group_name, members
 from handlers import conversation
 from handlers.buttons import on
 from handlers.context import Context, Turn
@@ -89,7 +91,7 @@ async def _keep_file(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 
 async def _ask_audience(turn: Turn, talk: Talk) -> Question:
-    groups = await group_choices(turn.session, turn.language)
+    groups = await turn.apart("groups", lambda session: group_choices(session, turn.language))
     choices = tuple(Choice(group.key, f"{group.name} ({group.size})") for group in groups)
     return Question(turn.html("compose.ask_audience"), choices, columns=1 if len(choices) < 8 else 2)
 
@@ -97,7 +99,7 @@ async def _ask_audience(turn: Turn, talk: Talk) -> Question:
 async def _take_audience(turn: Turn, talk: Talk, answer: Answer) -> str:
     if answer.choice is None:
         raise Refusal("talk.choose_one")
-    if not await members(turn.session, answer.choice):
+    if not (await _size(turn, answer.choice)).places:
         raise Refusal("notice.nobody")
     talk.answers["audience"] = answer.choice
     return "response"
@@ -130,6 +132,11 @@ async def _take_when(turn: Turn, talk: Talk, answer: Answer) -> str:
     return "preview"
 
 
+def _leaves_at_night(turn: Turn, draft: Draft) -> bool:
+    """Whether it would leave in quiet hours, though it can wait."""
+    return is_quiet(draft.scheduled_for or turn.now, turn.policy) and not draft.urgent
+
+
 def _draft(answers: dict[str, Any]) -> Draft:
     at = answers.get("at")
     return Draft(
@@ -154,29 +161,34 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
         media_id=draft.media_id,
         attachment_kind=draft.attachment_kind,
     )
-    audience = await members(turn.session, draft.audience)
-    names = ", ".join(member.name for member in audience[:_NAMES_SHOWN])
-    more = len(audience) - _NAMES_SHOWN
+    size = await _size(turn, draft.audience)
+    first = await members(turn.session, draft.audience, limit=_NAMES_SHOWN)
+    names = ", ".join(member.name for member in first)
+    more = size.places - _NAMES_SHOWN
     zone = turn.policy.zone
     at = draft.scheduled_for
     markup = turn.html(
         "compose.preview",
         group=await group_name(turn.session, draft.audience, turn.language),
-        n=len(audience),
-        connected=sum(member.connected for member in audience),
-        unconnected=sum(not member.connected for member in audience),
+        n=size.places,
+        connected=size.connected,
+        unconnected=size.places - size.connected,
         names=names + (" " + turn.plain("compose.and_more", n=more) if more > 0 else ""),
         when=say_when(at, zone, turn.language) if at else turn.plain("compose.right_away"),
         response=turn.plain(f"response.{draft.response}"),
     )
     choices = [Choice(_SEND, turn.plain("button.send"))]
-    if is_quiet(at or turn.now, turn.policy) and not draft.urgent:
+    if _leaves_at_night(turn, draft):
         ends = quiet_ends(at or turn.now, turn.policy)
         markup += "\n\n" + turn.html("compose.quiet", until=say_when(ends, zone, turn.language))
         choices.append(Choice(_LATER, turn.plain("button.send_later", time=say_time(ends, zone))))
     if more > 0:
         choices.append(Choice(_NAMES, turn.plain("button.show_list")))
     return Question(markup, tuple(choices), before=shown)
+
+
+async def _size(turn: Turn, audience: str) -> AudienceSize:
+    return await turn.apart(f"size of {audience}", lambda session: audience_size(session, audience))
 
 
 async def _preview_buttons(turn: Turn, talk: Talk) -> Rows:
@@ -199,13 +211,19 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         )
         await turn.say("compose.names", names=lines, buttons=await _preview_buttons(turn, talk))
         return ""
+    draft = _draft(talk.answers)
     if answer.choice == _LATER:
-        at = _draft(talk.answers).scheduled_for or turn.now
-        talk.answers["at"] = quiet_ends(at, turn.policy).isoformat()
+        draft = replace(draft, scheduled_for=quiet_ends(draft.scheduled_for or turn.now, turn.policy))
     elif answer.choice != _SEND:
         raise Refusal("talk.choose_one")
     notice = await schedule_notice(
-        turn.session, turn.actor, _draft(talk.answers), number=talk.answers["number"], now=turn.now
+        turn.session,
+        turn.actor,
+        # The preview has said what "Gửi" means at that hour.
+        replace(draft, at_night=_leaves_at_night(turn, draft)),
+        number=talk.answers["number"],
+        audience=await turn.apart("audience", lambda session: audience_parts(session, draft.audience)),
+        now=turn.now,
     )
     await conversation.finish(turn)
     if notice.scheduled_for is not None and notice.scheduled_for > turn.now:
@@ -217,6 +235,8 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         )
         return None
     await open_due(turn.session, now=turn.now, policy=turn.policy)
+    if notice.state is NoticeState.SCHEDULED:
+        await turn.say("compose.opening", number=notice.number, n=notice.places, buttons=progress_buttons(notice))
     await follow(turn.session, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
     return None
 
@@ -311,13 +331,14 @@ async def _standing(turn: Turn, notice: Notice) -> str:
             state=turn.plain(f"notice_state.{notice.state}"),
             at=say_when(notice.scheduled_for or notice.created_at, turn.policy.zone, turn.language),
         )
-    progress = await count_progress(turn.session, broadcast.id)
+    number = broadcast.id
+    progress = await turn.apart(f"progress of {number}", lambda session: count_progress(session, number))
     return progress_markup(notice, progress, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
 
 
-async def _rewrite_standing(turn: Turn, notice: Notice, key: str) -> None:
+async def _rewrite_standing(turn: Turn, notice: Notice, key: str, **about: str) -> None:
     """Show a notice as it stands now in the pressed message, with what was just done and without what held before."""
-    line = turn.html(key, number=notice.number)
+    line = turn.html(key, number=notice.number, **about)
     buttons = progress_buttons(notice)
     shown = from_html(f"{await _standing(turn, notice)}\n\n{line}", turn.language, buttons=buttons)
     await turn.rewrite(replace(shown, brief=from_html(line, turn.language).text))
@@ -333,8 +354,13 @@ async def pause(turn: Turn, notice_id: str) -> None:
 @on("notice.resume")
 async def resume(turn: Turn, notice_id: str) -> None:
     """Go on where it stopped."""
-    notice = await resume_notice(turn.session, turn.actor, int(notice_id), now=turn.now)
-    await _rewrite_standing(turn, notice, "notices.resumed")
+    notice = await resume_notice(turn.session, turn.actor, int(notice_id), now=turn.now, policy=turn.policy)
+    until = leaves_at(notice, now=turn.now, policy=turn.policy)
+    if notice.state is NoticeState.RUNNING and until > turn.now:
+        at = say_when(until, turn.policy.zone, turn.language)
+        await _rewrite_standing(turn, notice, "notices.resumed_later", until=at)
+    else:
+        await _rewrite_standing(turn, notice, "notices.resumed")
 
 
 @on("notice.cancel")
@@ -367,14 +393,15 @@ async def cancel(turn: Turn, notice_id: str) -> None:
 @on("notice.silent")
 async def show_silent(turn: Turn, notice_id: str) -> None:
     """ "Ai chưa nhận": by name, with the reason and a phone to call."""
-    # Who was not reached comes first: only a call helps there.
-    found = sorted(await silent(turn.session, turn.actor, int(notice_id)), key=lambda one: one.why == "not_pressed")
+    which, actor = int(notice_id), turn.actor
+    sizes = await turn.apart(f"silent of {which}", lambda session: count_silent(session, actor, which))
+    found = await turn.apart(f"names of {which}", lambda session: silent(session, actor, which))
     notice = await notice_for(turn.session, turn.actor, int(notice_id))
     if not found:
         await turn.say("silent.nobody", number=notice.number)
         return
     await turn.say(
-        "silent.shown", number=notice.number, n=len(found), places="\n".join(_silent_line(turn, one) for one in found)
+        "silent.shown", number=notice.number, n=sum(sizes.values()), places="\n".join(_silent_line(turn, one) for one in found)
     )
 
 

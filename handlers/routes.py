@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from telegram import Update
@@ -25,7 +26,7 @@ from handlers import (
     triage,
 )
 from handlers.buttons import on_button
-from handlers.context import App, Context, Turn
+from handlers.context import App, Context, ReadFirst, Turn
 from handlers.conversation import Answer
 from handlers.links import links_for
 from officers.permissions import Permission
@@ -79,12 +80,27 @@ def add_routes(application: App) -> None:
     private = filters.ChatType.PRIVATE
     for command in COMMANDS:
         names = list(dict.fromkeys((command.name, command.alias)))
-        application.add_handler(CommandHandler(names, command.handler, filters=private & filters.UpdateType.MESSAGE))
-    application.add_handler(CallbackQueryHandler(on_button))
+        takes = reading_first(command.handler)
+        application.add_handler(CommandHandler(names, takes, filters=private & filters.UpdateType.MESSAGE))
+    application.add_handler(CallbackQueryHandler(reading_first(on_button)))
     application.add_handler(MessageHandler(private & filters.COMMAND & filters.UpdateType.MESSAGE, on_unknown_command))
-    application.add_handler(MessageHandler(private & filters.UpdateType.MESSAGE, on_message))
+    application.add_handler(MessageHandler(private & filters.UpdateType.MESSAGE, reading_first(on_message)))
     application.add_handler(MessageHandler(filters.ChatType.GROUPS & filters.UpdateType.MESSAGE, on_group_message))
     application.add_handler(ChatMemberHandler(on_membership, ChatMemberHandler.MY_CHAT_MEMBER))
+
+
+def reading_first(handler: Handler) -> Handler:
+    """A handler whose turn is taken again after what it asks for was read apart (see Turn.apart)."""
+
+    async def take(update: Update, context: Context) -> None:
+        while True:
+            try:
+                return await handler(update, context)
+            except ReadFirst as wanted:
+                async with context.services.sessions.reading() as session:
+                    await context.once(wanted.what, partial(wanted.read, session))
+
+    return take
 
 
 async def on_message(update: Update, context: Context) -> None:
@@ -97,7 +113,8 @@ async def on_message(update: Update, context: Context) -> None:
         # Fetched before the transaction: nobody waits for a slow download.
         flow = await _present_flow(update, context)
         if flow is None or flow.wants_media:
-            view, original = await incoming.fetch_file(message, keep_name=flow is notices.COMPOSE)
+            fetch = partial(incoming.fetch_file, message, keep_name=flow is notices.COMPOSE)
+            view, original = await context.once("file", fetch)
             answer = replace(answer, media=view, media_original=original)
     answer = replace(answer, tried=await reports.try_code(context, update, answer.text))
     await context.with_receipt(lambda: _take_message(update, context, answer))
