@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -15,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.opening import finish_done, go_on, keep_the_night, open_due
 from broadcasts.progress import count_news, follow
+from broadcasts.shifting import STEP
 from channels.gateway import forget_menus
 from channels.inbound import forget_updates
 from channels.languages import language_of
@@ -46,6 +49,22 @@ _AT_NIGHT = timedelta(hours=3)
 
 #: Large broadcasts go on in steps, so many a second at most, with a pause after each for whoever waits to write.
 _STEPS, _PAUSE = 20, 0.02
+#: How long a step is to keep others from writing, seconds.
+_STEP_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class _Stride:
+    """How much one step takes on: what this machine, with all it does besides, gets done in _STEP_SECONDS."""
+
+    size: int = STEP
+
+    def learn(self, seconds: float) -> None:
+        """A step took so long: the next ones are smaller, or may be larger."""
+        if seconds > _STEP_SECONDS:
+            self.size = max(STEP // 5, self.size // 2)
+        elif seconds < _STEP_SECONDS / 2:
+            self.size = min(STEP * 4, self.size + STEP // 5)
 
 
 class _Do(Protocol):
@@ -72,6 +91,7 @@ class Jobs:
         self._rate = rate
         self._receipts = receipts
         self._shuffled: date | None = None
+        self._stride = _Stride()
 
     def schedule(self, scheduler: AsyncIOScheduler) -> None:
         """Put the ticks on a scheduler; a tick still running is not started a second time."""
@@ -99,18 +119,22 @@ class Jobs:
             await do(lambda session: finish_done(session, now=now))
             async with self._sessions.reading() as reading:
                 counted = await count_news(reading, now=now)
-            await do(
-                lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy, counted=counted)
-            )
-            for _ in range(_STEPS):
-                if not await do(lambda session: go_on(session, now=now, policy=self._policy)):
-                    break
-                self._wake()
-                await asyncio.sleep(_PAUSE)
+            await do(lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy, counted=counted))
+            await self._go_on(do, now)
             if opened:
                 log.info("broadcasts_opened", broadcasts=opened)
             if passed:
                 log.warning("reports_escalated", reports=passed)
+
+    async def _go_on(self, do: _Do, now: datetime) -> None:
+        for _ in range(_STEPS):
+            began = time.monotonic()
+            size = self._stride.size
+            if not await do(lambda session, size=size: go_on(session, now=now, policy=self._policy, size=size)):
+                return
+            self._stride.learn(time.monotonic() - began)
+            self._wake()
+            await asyncio.sleep(_PAUSE)
 
     async def minute(self) -> None:
         """List lost sends as unknown, end what has expired, forget what may be forgotten; raises as `second` does."""

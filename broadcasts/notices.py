@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.shifting import broadcasts_of, leaves_at, shift_all
+from broadcasts.shifting import STEP, broadcasts_of, leaves_at, shift_all
 from channels.port import Attachment, Button, Outgoing, Recipient
-from db.tables.broadcasts import NoticePart, NoticePlace
 from db.tables.broadcasts import Notice as Notice
+from db.tables.broadcasts import NoticePart, NoticePlace
 from db.tables.broadcasts import NoticeState as NoticeState
 from db.tables.broadcasts import Response as Response
 from db.tables.establishments import Establishment
@@ -29,8 +29,6 @@ from texts.refusal import Refusal
 MAX_TEXT = 3500
 #: A notice whose time passed longer ago than this (the process was down) is not sent any more.
 MOST_LATE = timedelta(hours=12)
-#: How many establishments one short transaction writes down by name.
-STEP = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +105,12 @@ async def schedule_notice(
     session.add(notice)
     await session.flush()
     await _freeze(session, notice, audience)
-    await _name(session, notice.id)
+    await _name(session, notice.id, size=STEP)
     return notice
 
 
-async def name_more(session: AsyncSession) -> bool:
-    """Write down by name more of the audience that is needed first; returns whether any waits for it."""
+async def name_more(session: AsyncSession, *, size: int = STEP) -> bool:
+    """Write down by name `size` more of the audience that is needed first; returns whether any waited for it."""
     notice_id = await session.scalar(
         select(NoticePart.notice_id)
         .join(Notice, Notice.id == NoticePart.notice_id)
@@ -121,7 +119,7 @@ async def name_more(session: AsyncSession) -> bool:
     )
     if notice_id is None:
         return False
-    await _name(session, notice_id)
+    await _name(session, notice_id, size=size)
     return True
 
 
@@ -247,18 +245,18 @@ async def _freeze(session: AsyncSession, notice: Notice, audience: Sequence[Audi
     )
 
 
-async def _name(session: AsyncSession, notice_id: int) -> None:
-    """Write down by name the next STEP or so establishments of a frozen audience."""
+async def _name(session: AsyncSession, notice_id: int, *, size: int) -> None:
+    """Write down by name the next establishments of a frozen audience: one part at least, `size` at most."""
     waiting = await session.scalars(
         select(NoticePart)
         .where(NoticePart.notice_id == notice_id)
         .order_by(NoticePart.part)
-        .limit(STEP)
+        .limit(size)
         .with_for_update(skip_locked=True)
     )
     parts: list[NoticePart] = []
     for part in waiting:
-        if parts and sum(one.size for one in parts) + part.size > STEP:
+        if parts and sum(one.size for one in parts) + part.size > size:
             break
         parts.append(part)
     ids = [int(which) for part in parts for which in part.ids.split(",")]

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, String, and_, case, func, insert, literal,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.notices import MOST_LATE, author_of, name_more, render_notice
-from broadcasts.shifting import lane_of, leaves_at, shift, shift_more
+from broadcasts.shifting import STEP, lane_of, leaves_at, shift, shift_more
 from channels.inbound import insert_ignoring
 from db.tables.broadcasts import (
     Broadcast,
@@ -30,8 +30,6 @@ from officers.policy import Policy
 from officers.quiet import is_quiet, quiet_ends
 from texts.times import say_when
 
-#: How many establishments one short transaction opens.
-STEP = 500
 #: How long before the quiet hours begin what is under way is put off: ticks come once a second.
 _BEFORE_NIGHT = timedelta(seconds=5)
 
@@ -64,17 +62,24 @@ async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> l
         elif (broadcast_id := await _begin(session, notice, now=now, policy=policy)) is not None:
             begun.append(broadcast_id)
     if begun:
-        await _open_more(session, now=now, policy=policy)
+        await _open_more(session, now=now, policy=policy, size=STEP)
     return begun
 
 
-async def go_on(session: AsyncSession, *, now: datetime, policy: Policy) -> bool:
+async def go_on(session: AsyncSession, *, now: datetime, policy: Policy, size: int = STEP) -> bool:
     """One short step of what is too large for one transaction: let a broadcast follow its notice, write an audience
-    down, open more of a broadcast. Returns whether there was anything to do."""
+    down, open more of a broadcast.
+
+    Args:
+        size: How many establishments or deliveries.
+
+    Returns:
+        Whether there was anything to do.
+    """
     return (
-        await shift_more(session, now=now)
-        or await name_more(session)
-        or await _open_more(session, now=now, policy=policy)
+        await shift_more(session, now=now, size=size)
+        or await name_more(session, size=size)
+        or await _open_more(session, now=now, policy=policy, size=size)
     )
 
 
@@ -136,8 +141,8 @@ async def _begin(session: AsyncSession, notice: Notice, *, now: datetime, policy
     return broadcast.id
 
 
-async def _open_more(session: AsyncSession, *, now: datetime, policy: Policy) -> bool:
-    """Open STEP more establishments of what has begun, urgent notices first. Those of a notice that was called off
+async def _open_more(session: AsyncSession, *, now: datetime, policy: Policy, size: int) -> bool:
+    """Open `size` more establishments of what has begun, urgent notices first. Those of a notice that was called off
     meanwhile are written down as not sent, a paused one rests. Returns whether there were any."""
     opening = await session.execute(
         select(Broadcast, Notice)
@@ -151,12 +156,12 @@ async def _open_more(session: AsyncSession, *, now: datetime, policy: Policy) ->
         .limit(20)
         .with_for_update(skip_locked=True)
     )
-    left = STEP
+    left = size
     for broadcast, notice in opening:
         left -= await _open_step(session, broadcast, notice, limit=left, now=now, policy=policy)
         if left <= 0:
             break
-    return left < STEP
+    return left < size
 
 
 async def _open_step(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from broadcasts.notices import author_of
+from broadcasts.shifting import leaves_at
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries.ledger import AGAIN, COPIES, open_delivery
@@ -143,7 +144,8 @@ def progress_markup(notice: Notice, progress: Progress, *, now: datetime, rate: 
         html("vi", "progress.opening", n=progress.opening) if progress.opening else "",
     ]
     left = progress.waiting + progress.opening
-    if left and notice.state is NoticeState.RUNNING and rate:
+    is_sending = notice.state is NoticeState.RUNNING and leaves_at(notice, now=now, policy=policy) == now
+    if left and is_sending and rate:
         ends = now + timedelta(seconds=left / rate + 1)
         parts.append(html("vi", "progress.ends", time=say_time(ends, policy.zone)))
     heading = html("vi", keys.get(notice.state, "progress.finished"), number=notice.number, title=notice.title)

@@ -17,8 +17,8 @@ from deliveries import ledger
 from officers.policy import Policy
 from officers.quiet import is_quiet, quiet_ends
 
-#: How many deliveries follow in one short transaction.
-STEP = 500
+#: How many rows one short transaction writes, unless its caller knows better.
+STEP = 250
 #: A paused notice goes on when an officer says so, and not by itself.
 _PAUSED = timedelta(days=3650)
 
@@ -58,11 +58,11 @@ async def shift(session: AsyncSession, broadcast: Broadcast, notice: Notice, *, 
     broadcast.halts_lane = int(lane_of(notice)) if is_held else None
     # What is under way may be put back after its turn has come.
     await _follow(session, broadcast, notice, text("state = 'sending'"), now=now)
-    await _step(session, broadcast, notice, now=now)
+    await _step(session, broadcast, notice, now=now, size=STEP)
 
 
-async def shift_more(session: AsyncSession, *, now: datetime) -> bool:
-    """Go on where a large broadcast has not followed yet; returns whether there was one."""
+async def shift_more(session: AsyncSession, *, now: datetime, size: int = STEP) -> bool:
+    """Let `size` more deliveries of a large broadcast follow; returns whether there was one."""
     found = await session.execute(
         select(Broadcast, Notice)
         .join(Notice, Notice.id == Broadcast.notice_id)
@@ -72,20 +72,18 @@ async def shift_more(session: AsyncSession, *, now: datetime) -> bool:
         .with_for_update(skip_locked=True)
     )
     for broadcast, notice in found:
-        await _step(session, broadcast, notice, now=now)
+        await _step(session, broadcast, notice, now=now, size=size)
         return True
     return False
 
 
-async def _step(session: AsyncSession, broadcast: Broadcast, notice: Notice, *, now: datetime) -> None:
+async def _step(session: AsyncSession, broadcast: Broadcast, notice: Notice, *, now: datetime, size: int) -> None:
     after = broadcast.shifts_after or 0
     through = await session.scalar(
         select(Delivery.id)
-        .where(
-            Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.PENDING, Delivery.id > after
-        )
+        .where(Delivery.broadcast_id == broadcast.id, Delivery.state == DeliveryState.PENDING, Delivery.id > after)
         .order_by(Delivery.id)
-        .offset(STEP - 1)
+        .offset(size - 1)
         .limit(1)
     )
     which = Delivery.id > after if through is None else Delivery.id.between(after + 1, through)

@@ -332,9 +332,7 @@ async def expire(session: AsyncSession, *, now: datetime) -> None:
     )
 
 
-async def hold(
-    session: AsyncSession, broadcast_id: int, *, until: datetime, which: ColumnElement[bool] = _ALL
-) -> None:
+async def hold(session: AsyncSession, broadcast_id: int, *, until: datetime, which: ColumnElement[bool] = _ALL) -> None:
     """Let what a broadcast still has to send wait (`which` of it); nothing of it is claimed before `until`."""
     waiting = Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
     await session.execute(
@@ -345,9 +343,7 @@ async def hold(
     )
 
 
-async def cancel(
-    session: AsyncSession, broadcast_id: int, *, now: datetime, which: ColumnElement[bool] = _ALL
-) -> None:
+async def cancel(session: AsyncSession, broadcast_id: int, *, now: datetime, which: ColumnElement[bool] = _ALL) -> None:
     """Call off what a broadcast still has to send (`which` of it)."""
     await _call_off(session, (Delivery.broadcast_id == broadcast_id) & which, now=now)
 

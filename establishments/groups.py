@@ -28,7 +28,7 @@ from texts.refusal import Refusal
 GROUP_NAME_LIMIT = 60
 ALL = "all"
 #: How many ids one part of an audience spans.
-_PART = 500
+_PART = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,7 @@ async def group_name(session: AsyncSession, key: str, language: str = "vi") -> s
     return plain(language, "group.all")
 
 
-async def members(
-    session: AsyncSession, audience: str, *, limit: int | None = None, offset: int = 0
-) -> list[Member]:
+async def members(session: AsyncSession, audience: str, *, limit: int | None = None, offset: int = 0) -> list[Member]:
     """The establishments in any of the groups named in `audience` (keys joined by commas), each once, by name.
 
     Args:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from telegram import Update
 
 from broadcasts.acknowledgements import Silent, acknowledge, count_silent, newest_waiting, silent
@@ -30,7 +31,15 @@ from broadcasts.progress import count_progress, follow, newest_broadcast, progre
 from broadcasts.shifting import leaves_at
 from deliveries.media import keep_media
 from deliveries.wording import Rows, button, from_html, rows
-from establishments.groups import AudienceSize, audience_parts, audience_size, group_choices, group_name, members
+from establishments.groups import (
+    AudienceSize,
+    Member,
+    audience_parts,
+    audience_size,
+    group_choices,
+    group_name,
+    members,
+)
 from handlers import conversation
 from handlers.buttons import on
 from handlers.context import Context, Turn
@@ -99,7 +108,8 @@ async def _ask_audience(turn: Turn, talk: Talk) -> Question:
 async def _take_audience(turn: Turn, talk: Talk, answer: Answer) -> str:
     if answer.choice is None:
         raise Refusal("talk.choose_one")
-    if not (await _size(turn, answer.choice)).places:
+    size, _ = await _look_at(turn, answer.choice)
+    if not size.places:
         raise Refusal("notice.nobody")
     talk.answers["audience"] = answer.choice
     return "response"
@@ -161,8 +171,7 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
         media_id=draft.media_id,
         attachment_kind=draft.attachment_kind,
     )
-    size = await _size(turn, draft.audience)
-    first = await members(turn.session, draft.audience, limit=_NAMES_SHOWN)
+    size, first = await _look_at(turn, draft.audience)
     names = ", ".join(member.name for member in first)
     more = size.places - _NAMES_SHOWN
     zone = turn.policy.zone
@@ -187,8 +196,13 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
     return Question(markup, tuple(choices), before=shown)
 
 
-async def _size(turn: Turn, audience: str) -> AudienceSize:
-    return await turn.apart(f"size of {audience}", lambda session: audience_size(session, audience))
+async def _look_at(turn: Turn, audience: str) -> tuple[AudienceSize, list[Member]]:
+    """How many an audience is, and the first of them."""
+
+    async def look(session: AsyncSession) -> tuple[AudienceSize, list[Member]]:
+        return await audience_size(session, audience), await members(session, audience, limit=_NAMES_SHOWN)
+
+    return await turn.apart(f"audience {audience}", look)
 
 
 async def _preview_buttons(turn: Turn, talk: Talk) -> Rows:
@@ -222,7 +236,7 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         # The preview has said what "Gửi" means at that hour.
         replace(draft, at_night=_leaves_at_night(turn, draft)),
         number=talk.answers["number"],
-        audience=await turn.apart("audience", lambda session: audience_parts(session, draft.audience)),
+        audience=await turn.apart(f"all of {draft.audience}", lambda session: audience_parts(session, draft.audience)),
         now=turn.now,
     )
     await conversation.finish(turn)
@@ -394,14 +408,20 @@ async def cancel(turn: Turn, notice_id: str) -> None:
 async def show_silent(turn: Turn, notice_id: str) -> None:
     """ "Ai chưa nhận": by name, with the reason and a phone to call."""
     which, actor = int(notice_id), turn.actor
-    sizes = await turn.apart(f"silent of {which}", lambda session: count_silent(session, actor, which))
-    found = await turn.apart(f"names of {which}", lambda session: silent(session, actor, which))
+
+    async def look(session: AsyncSession) -> tuple[dict[str, int], list[Silent]]:
+        return await count_silent(session, actor, which), await silent(session, actor, which)
+
+    sizes, found = await turn.apart(f"silent of {which}", look)
     notice = await notice_for(turn.session, turn.actor, int(notice_id))
     if not found:
         await turn.say("silent.nobody", number=notice.number)
         return
     await turn.say(
-        "silent.shown", number=notice.number, n=sum(sizes.values()), places="\n".join(_silent_line(turn, one) for one in found)
+        "silent.shown",
+        number=notice.number,
+        n=sum(sizes.values()),
+        places="\n".join(_silent_line(turn, one) for one in found),
     )
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, BigId, choice
 
-
 #: A table that is its primary key: each row is written once, not once more into an index.
 _BY_KEY = {"sqlite_with_rowid": False}
 
