@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from channels.gateway import ApiRefusal
 from db.tables.broadcasts import BroadcastPlace
@@ -265,6 +265,74 @@ async def test_in_quiet_hours_the_officer_may_wait_for_the_morning(world):
     await world.tick(hours=9)
     await lan.looks()
     lan.offer("Đã nhận")
+
+
+async def test_who_sends_in_quiet_hours_after_the_warning_sends(world):
+    world.clock.advance(hours=14)  # 22:00
+    lan = await world.owner("lan")
+    officer = await world.officer("binh")
+    await composes(officer)
+    officer.sees(phrase("compose.quiet"))
+    await officer.presses("Gửi")
+    await world.tick(seconds=6)
+    await lan.looks()
+    lan.offer("Đã nhận")
+
+
+async def test_a_notice_is_put_off_when_its_time_passed_and_night_has_come(world):
+    lan = await world.owner("lan")
+    officer = await world.officer("binh")
+    await composes(officer, when="20:00 hôm nay")
+    await officer.presses("Gửi")
+    await officer.looks()
+    await world.tick(hours=14)  # 22:00, and nothing ticked between
+    await officer.refresh()
+    officer.sees(phrase("notice.put_off"), "Thứ Ba 24/11/2026, 07:00")
+    assert not lan.shown
+    await world.tick(hours=9)
+    await lan.looks()
+    lan.offer("Đã nhận")
+
+
+async def test_who_resumes_in_quiet_hours_is_told_when_it_goes_on(telegram_world):
+    world = telegram_world
+    minh = await world.owner("minh")
+    officer = await world.officer("binh")
+    await composes(officer)
+    await minh.sends("/start")
+    world.port.gateway.fail_next(minh.chat.address, ApiRefusal(429, "Too Many Requests", retry_after=30))
+    await officer.presses("Gửi")
+    number = number_in(officer)
+    await progress(officer, number)
+    await officer.presses("Tạm dừng")
+    await world.tick(hours=14)
+    await progress(officer, number)
+    await officer.presses("Tiếp tục")
+    officer.sees(phrase("notices.resumed_later"), "Thứ Ba 24/11/2026, 07:00")
+    assert len(minh.shown) == 1
+    assert await due_in(world) > timedelta(hours=8)
+
+
+async def test_what_grows_with_the_ward_is_read_where_no_writer_waits(telegram_world, monkeypatch):
+    """Counts and lists of a whole audience are looked up in sessions that read."""
+    world = telegram_world
+    monkeypatch.setattr("broadcasts.progress.COUNTED_AT_ONCE", 0)
+    lan = await world.owner("lan")
+    officer = await world.officer("binh")
+    heavy = ("count(", "group_concat", "order by establishments.folded")
+    found: list[tuple[str, bool]] = []
+
+    def note(connection, _cursor, statement, _parameters, _context, _many):
+        if statement.startswith("SELECT") and any(word in statement.lower() for word in heavy):
+            found.append((statement, bool(connection.get_execution_options().get("binhyen_reads"))))
+
+    event.listen(world.sessions.engine.sync_engine, "before_cursor_execute", note)
+    number = await sends_notice(officer, lan)
+    await progress(officer, number)
+    await officer.presses("Ai chưa nhận")
+    officer.sees("Nhà nghỉ Hoa Mai")
+    assert len(found) >= 5
+    assert [statement for statement, reads in found if not reads] == []
 
 
 # --- confirming ---
