@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -28,6 +28,8 @@ from deliveries import ledger
 from deliveries.buttons import forget_buttons
 from deliveries.conversations import expired_talks
 from deliveries.wording import message
+from handlers.answers import EXPECT, MAY_SEND, drop_pieces
+from handlers.conversation import has_keyboard
 from handlers.reports import OFFER, REPORT
 from officers.policy import Policy
 from reports.codes import Receipts
@@ -202,15 +204,19 @@ class Jobs:
 async def end_expired_talks(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
     """End the conversations nobody went on with, each with a word; a report begun is kept and marked incomplete."""
     for talk in await expired_talks(session, now=now):
-        if talk.flow == OFFER.name:
-            continue  # one stray word, answered long ago
+        if talk.flow in (OFFER.name, EXPECT.name):
+            continue  # one stray word, answered long ago; a question nobody had to answer
         key = "talk.expired"
+        if talk.flow == MAY_SEND.name:
+            await drop_pieces(session, talk)
+            key = "answer.expired"
         if talk.flow == REPORT.name and talk.answers.get("report") is not None:
             await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)
             key = "report.expired"
+        said = message(await language_of(session, talk.chat), key)
         await ledger.open_delivery(
             session,
-            message(await language_of(session, talk.chat), key),
+            replace(said, drops_keyboard=has_keyboard(talk)),
             to=talk.chat,
             key=f"talk:{talk.serial}/expired/{now.isoformat()}",
             origin="talk",

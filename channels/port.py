@@ -66,7 +66,8 @@ class Outgoing:
     """One message to be pushed.
 
     `text` is plain; `entities` are Bot API MessageEntity objects over it (UTF-16 offsets). `asks` offers the
-    platform's own button for sharing a phone number or a position. `silent` means no sound.
+    platform's own button for sharing a phone number or a position; `drops_keyboard` takes that away again, where the
+    message has no buttons of its own. `silent` means no sound.
     """
 
     text: str
@@ -75,6 +76,7 @@ class Outgoing:
     attachments: tuple[Attachment, ...] = ()
     place: Place | None = None
     asks: Asks | None = None
+    drops_keyboard: bool = False
     silent: bool = False
     language: str = "vi"
     #: Said in place of an edit where messages cannot be edited. None: the whole text again; empty: nothing.

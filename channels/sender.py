@@ -278,7 +278,8 @@ class Sender:
 
     def _markup(self, outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
         if outgoing.asks is None:
-            return _inline(outgoing, callback_data)
+            removed = {"remove_keyboard": True} if outgoing.drops_keyboard else None
+            return _inline(outgoing, callback_data) or removed
         label = self._translate(outgoing.language, _SHARE_KEYS[outgoing.asks])
         rows = [[{"text": label, f"request_{outgoing.asks}": True}]]
         rows += [[{"text": button.label} for button in row] for row in outgoing.buttons]

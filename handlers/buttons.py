@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from telegram import Update
+from telegram.error import TelegramError
 
 from deliveries.buttons import press
 from handlers import conversation
@@ -31,8 +33,13 @@ def verbs() -> frozenset[str]:
 
 
 async def on_button(update: Update, context: Context) -> None:
-    """Do what the pressed button says, once."""
-    if update.callback_query is not None:
+    """Do what the pressed button says, once. A press that comes without its message (an inline one, of a message that
+    is not ours) does nothing; the person's app is told, and stops waiting."""
+    query = update.callback_query
+    if query is not None and query.message is None:
+        with contextlib.suppress(TelegramError):
+            await query.answer()
+    elif query is not None:
         await context.with_receipt(lambda: _act(update, context))
 
 

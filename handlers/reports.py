@@ -6,10 +6,12 @@ from telegram import Update
 
 from deliveries.wording import button, rows
 from handlers import conversation
+from handlers.answers import ANSWER, EXPECT, MAY_SEND, spare_code
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
 from officers import roster
+from reports.answers import EXPECT_FLOW, OFFER_FLOW
 from reports.codes import Tried, candidates, whose
 from reports.intake import (
     File,
@@ -23,8 +25,8 @@ from reports.intake import (
     report_for_writer,
     withdraw_draft,
 )
-from reports.sealing import read_code, show_code
-from reports.triage import ANSWER_FLOW, add_answer, stop_contact, tried_report
+from reports.sealing import codes_in, show_code
+from reports.triage import is_in_contact, stop_contact, tried_report
 from texts.catalogue import Html
 from texts.refusal import Refusal
 from texts.times import say_time, say_when
@@ -32,6 +34,8 @@ from texts.times import say_time, say_when
 _SEND, _URGENT, _CALM = "send", "urgent", "calm"
 #: The deep-link payload that starts a report.
 PAYLOAD = "baotin"
+#: How many numbers that could be codes are tried in one message.
+_MOST_CODES = 3
 
 
 async def on_report(update: Update, context: Context) -> None:
@@ -50,7 +54,8 @@ async def start_report(turn: Turn) -> None:
 async def start_with_words(turn: Turn) -> None:
     """What was written outside a conversation becomes the first words of a report."""
     talk = await conversation.present(turn)
-    words = str(talk.answers.get("text", "")) if talk is not None and talk.flow == OFFER.name else ""
+    is_kept = talk is not None and talk.flow in (OFFER_FLOW, EXPECT_FLOW)
+    words = str(talk.answers.get("text", "")) if talk is not None and is_kept else ""
     await conversation.begin(turn, REPORT)
     begun = await conversation.present(turn)
     if words and begun is not None:
@@ -94,7 +99,7 @@ async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         case "urgent" | "calm":
             talk.answers["urgent"] = answer.choice == _URGENT
             return "content"
-    _spare_code(answer)
+    spare_code(answer)
     if talk.answers.get("report") is None:
         report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
         talk.answers["report"] = report.id
@@ -117,25 +122,20 @@ async def _add(turn: Turn, report_id: int, answer: Answer) -> None:
         await add_text(turn.session, report, answer.text, now=turn.now)
 
 
-def _spare_code(answer: Answer) -> None:
-    """Whoever has a code can speak for the reporter: one written by mistake does not go to an officer. What is none
-    (the number of a bank account perhaps), or comes when codes may not be tried for a while, is taken as it is."""
-    if answer.tried is not None and answer.tried.report_id is not None:
-        raise Refusal("report.own_code")
-
-
 async def try_code(context: Context, update: Update, typed: str) -> Tried | None:
-    """Try a receipt code before the turn begins, for that is slow; None for what is no code."""
-    code = read_code(typed)
-    if code is None:
-        return None
+    """Try the receipt code in what was typed before the turn begins, for that is slow; None when there is none."""
     services = context.services
-    again_at = services.attempts.take(context.chat_of(update), services.clock())
-    if again_at is not None:
-        return Tried(again_at=again_at)
-    async with services.sessions.reading() as session:
-        found = await candidates(session, code)
-    return Tried(await whose(code, found))
+    tried: Tried | None = None
+    for code in codes_in(typed)[:_MOST_CODES]:
+        again_at = services.attempts.take(context.chat_of(update), services.clock())
+        if again_at is not None:
+            return tried or Tried(again_at=again_at)
+        async with services.sessions.reading() as session:
+            found = await candidates(session, code)
+        tried = Tried(await whose(code, found))
+        if tried.report_id is not None:
+            return tried
+    return tried
 
 
 async def _hand_in(turn: Turn, talk: Talk) -> None:
@@ -189,16 +189,8 @@ REPORT = conversation.add_flow(
 )
 
 
-async def _no_question(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("offer.report"))
-
-
-async def _no_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
-    await offer_report(turn, answer)
-
-
 #: Not a conversation of its own: it only keeps what was written until the person says what it was for.
-OFFER = conversation.add_flow(Flow("offer", "words", {"words": Step(_no_question, _no_answer)}))
+OFFER = conversation.add_flow(Flow(OFFER_FLOW, "", {}, is_hold=True))
 
 
 async def on_track(update: Update, context: Context) -> None:
@@ -237,35 +229,55 @@ async def _show_status(turn: Turn, tried: Tried | None) -> None:
     )
 
 
-@on("report.answer")
-async def start_answer(turn: Turn, report_id: str) -> None:
-    """The reporter answers a question, or adds something."""
-    await conversation.begin(turn, ANSWER, {"report": int(report_id)})
-
-
-async def _ask_answer(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("report.ask_answer"))
-
-
-async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
-    _spare_code(answer)
-    file = File(answer.media, answer.media_original) if answer.media is not None else None
-    await add_answer(turn.session, talk.answers["report"], answer.text, file=file, now=turn.now)
-    await conversation.finish(turn)
-    await turn.say("report.answered", time=say_time(turn.now, turn.policy.zone))
-
-
-ANSWER = conversation.add_flow(Flow(ANSWER_FLOW, "text", {"text": Step(_ask_answer, _take_answer)}, wants_media=True))
-
-
 @on("report.stop")
 async def stop(turn: Turn, report_id: str) -> None:
     """The reporter wants to hear no more of one report."""
-    await stop_contact(turn.session, turn.chat, report_id=int(report_id))
+    await _cut(turn, int(report_id))
     await turn.add_line(turn.html("report.stopped"))
 
 
+@on("report.stop_ask")
+async def ask_to_stop_one(turn: Turn, report_id: str) -> None:
+    """Asked once more, where the press may have been meant as an answer."""
+    await _ask_to_stop(turn, int(report_id))
+
+
+@on("report.stop_all")
 async def stop_all(turn: Turn) -> None:
     """ "DỪNG": the reporter wants to hear no more of anything."""
-    cut = await stop_contact(turn.session, turn.chat)
+    cut = await _cut(turn, None)
     await turn.say("report.stopped" if cut else "report.nothing_to_stop")
+
+
+async def ask_to_stop(turn: Turn) -> None:
+    """Words that may mean the end of contact: they do not end it."""
+    await _ask_to_stop(turn, None)
+
+
+async def _ask_to_stop(turn: Turn, report_id: int | None) -> None:
+    if not await is_in_contact(turn.session, turn.chat, report_id=report_id):
+        await turn.say("report.nothing_to_stop")
+        return
+    stopping = ("report.stop_all",) if report_id is None else ("report.stop", report_id)
+    await turn.say(
+        "report.stop_sure",
+        buttons=rows(
+            button(turn.language, "button.do_not_stop", "report.go_on", once=False),
+            button(turn.language, "button.stop", *stopping),
+        ),
+    )
+
+
+@on("report.go_on")
+async def go_on(turn: Turn) -> None:
+    """Contact stays."""
+    await turn.say("report.goes_on")
+
+
+async def _cut(turn: Turn, report_id: int | None) -> int:
+    """End contact, and whatever the chat was about to say about it."""
+    talk = await conversation.present(turn)
+    about = talk is not None and talk.flow in (ANSWER.name, EXPECT.name, MAY_SEND.name)
+    if talk is not None and about and report_id in (None, talk.answers.get("report")):
+        await conversation.call_off(turn)
+    return await stop_contact(turn.session, turn.chat, report_id=report_id)

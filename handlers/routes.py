@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from telegram import Update
+from telegram import Message, Update
 from telegram.ext import CallbackQueryHandler, ChatMemberHandler, CommandHandler, MessageHandler, filters
 
 from deliveries.conversations import present_talk
 from establishments.registration import set_blocked
 from handlers import (
+    answers,
     conversation,
     duty,
     groups,
@@ -24,12 +25,14 @@ from handlers import (
     reports,
     start,
     triage,
+    understanding,
 )
 from handlers.buttons import on_button
 from handlers.context import App, Context, ReadFirst, Turn
-from handlers.conversation import Answer
+from handlers.conversation import Answer, Talk
 from handlers.links import links_for
 from officers.permissions import Permission
+from reports.answers import read_expected
 from texts.folding import fold
 from texts.refusal import Refusal
 
@@ -70,8 +73,7 @@ COMMANDS = (
 
 #: A receipt code, however it is spaced.
 _CODE = re.compile(r"(?<!\d)(?:\d[ .-]?){15}\d(?!\d)")
-_STOP_WORDS = frozenset({"dung", "stop"})
-#: Conversations in which even these words are what somebody wants to say.
+#: Conversations in which even "dừng" is what somebody wants to say.
 _FREE_WRITING = frozenset({reports.REPORT.name, triage.ASK.name, notices.COMPOSE.name})
 
 
@@ -84,7 +86,9 @@ def add_routes(application: App) -> None:
         application.add_handler(CommandHandler(names, takes, filters=private & filters.UpdateType.MESSAGE))
     application.add_handler(CallbackQueryHandler(reading_first(on_button)))
     application.add_handler(MessageHandler(private & filters.COMMAND & filters.UpdateType.MESSAGE, on_unknown_command))
-    application.add_handler(MessageHandler(private & filters.UpdateType.MESSAGE, reading_first(on_message)))
+    # What a platform says of a chat (a message was pinned) is said by nobody, and is not answered.
+    said = private & filters.UpdateType.MESSAGE & ~filters.StatusUpdate.ALL
+    application.add_handler(MessageHandler(said, reading_first(on_message)))
     application.add_handler(MessageHandler(filters.ChatType.GROUPS & filters.UpdateType.MESSAGE, on_group_message))
     application.add_handler(ChatMemberHandler(on_membership, ChatMemberHandler.MY_CHAT_MEMBER))
 
@@ -126,31 +130,82 @@ async def _take_message(update: Update, context: Context, answer: Answer) -> Non
         return
     async with context.begin(update) as turn:
         talk = await conversation.present(turn)
-        if fold(answer.text) in _STOP_WORDS and (talk is None or talk.flow not in _FREE_WRITING):
+        if message.media_group_id is not None and talk is not None:
+            same = talk.answers.get("album") == message.media_group_id
+            talk.answers["album"] = message.media_group_id
+            answer = replace(answer, is_same_album=same)
+        if understanding.is_stop(answer.text) and (talk is None or talk.flow not in _FREE_WRITING):
             await reports.stop_all(turn)
-        elif talk is not None and talk.flow != reports.OFFER.name:
-            if message.media_group_id is not None:
-                same = talk.answers.get("album") == message.media_group_id
-                talk.answers["album"] = message.media_group_id
-                answer = replace(answer, is_same_album=same)
-            await conversation.receive(turn, talk, answer)
+        elif _says_nothing(answer, message):
+            await _not_understood(turn, talk)
+        elif talk is None or conversation.is_hold(talk):
+            await _outside(turn, talk, answer, message)
         else:
-            await _outside(turn, answer)
+            await conversation.receive(turn, talk, answer)
 
 
-async def _outside(turn: Turn, answer: Answer) -> None:
-    """Words outside a conversation: a label of a menu, or something to report."""
-    act = _MENU_WORDS.get(fold(answer.text))
+def _says_nothing(answer: Answer, message: Message) -> bool:
+    """Whether it is of a kind we cannot keep: a sticker, dice, a poll, a story, what is not known yet."""
+    said = answer.text or message.contact or answer.place or answer.media
+    return not said and message.text is None and not incoming.has_file(message)
+
+
+async def _not_understood(turn: Turn, talk: Talk | None) -> None:
+    """One kind sentence; a question stays where it is."""
+    if talk is not None and not conversation.is_hold(talk):
+        await conversation.ask_again(turn, talk, turn.html("media.kind_unknown"))
+    else:
+        await reports.offer_report(turn, Answer())
+
+
+async def _outside(turn: Turn, talk: Talk | None, answer: Answer, message: Message) -> None:
+    """Words outside a conversation: a label of a menu, the answer to an open question, or something to report."""
+    question = read_expected(talk) if talk is not None else None
+    act = _menu_act(answer.text, as_answer=question is not None)
     if act is not None:
         await act(turn)
+    elif talk is not None and talk.flow == answers.MAY_SEND.name:
+        await _while_asked(turn, talk, answer)
+    elif (
+        talk is not None
+        and talk.flow == answers.EXPECT.name
+        and await answers.take_expected(turn, talk, answer, written_at=message.date)
+    ):
         return
-    if answer.media is not None or answer.place is not None:
+    elif answer.media is not None or answer.place is not None:
         await conversation.begin(turn, reports.REPORT)
-        talk = await conversation.present(turn)
-        if talk is not None:
-            await conversation.receive(turn, talk, answer)
-        return
-    await reports.offer_report(turn, answer)
+        begun = await conversation.present(turn)
+        if begun is not None:
+            begun.answers["album"] = message.media_group_id
+            await conversation.receive(turn, begun, answer)
+    else:
+        await reports.offer_report(turn, answer)
+
+
+async def _while_asked(turn: Turn, talk: Talk, answer: Answer) -> None:
+    """Something is written while words wait for a yes: the yes, the no, or more of them."""
+    typed = fold(answer.text).rstrip(".!")
+    if typed == fold(turn.plain("button.send")):
+        await answers.send_waiting(turn, talk)
+    elif typed == fold(turn.plain("button.do_not_send")):
+        await answers.forget_waiting(turn, talk)
+    else:
+        await answers.take_more(turn, talk, answer)
+
+
+def _menu_act(text: str, *, as_answer: bool) -> Callable[[Turn], Awaitable[None]] | None:
+    """What words outside a conversation ask for; `as_answer`: an officer's question is open, and "dung" or "huy"
+    without a mark is more likely its answer."""
+    if understanding.may_mean_stop(text, as_answer=as_answer):
+        return reports.ask_to_stop
+    if understanding.is_going_on(text):
+        return reports.go_on
+    if conversation.asked_to_share(text):
+        return start.nothing_to_share
+    folded = fold(text)
+    if as_answer and folded == "huy" and not understanding.has_marks(text):
+        return None
+    return _MENU_WORDS.get(folded)
 
 
 #: What people type instead of pressing: the words on the main menu's buttons.
@@ -175,8 +230,7 @@ async def _present_flow(update: Update, context: Context) -> conversation.Flow |
     services = context.services
     async with services.sessions.reading() as session:
         talk = await present_talk(session, context.chat_of(update), now=services.clock())
-    flow = conversation.flow_named(talk.flow) if talk is not None else None
-    return None if flow is reports.OFFER else flow
+    return None if talk is None or conversation.is_hold(talk) else conversation.flow_named(talk.flow)
 
 
 async def on_unknown_command(update: Update, context: Context) -> None:
@@ -190,11 +244,12 @@ async def on_group_message(update: Update, context: Context) -> None:
     message = update.message
     if message is None:
         return
+    is_command = bool(message.entities) and message.entities[0].type == "bot_command"
+    if not (is_command or message.photo or _CODE.search(message.text or "")):
+        return
     async with context.begin(update) as turn:
-        is_command = bool(message.entities) and message.entities[0].type == "bot_command"
-        if is_command or message.photo or _CODE.search(message.text or ""):
-            links = "\n".join(links_for(turn.services, reports.PAYLOAD))
-            await turn.say("group.private_only", links=links)
+        links = "\n".join(links_for(turn.services, reports.PAYLOAD))
+        await turn.say("group.private_only", links=links)
 
 
 async def on_membership(update: Update, context: Context) -> None:

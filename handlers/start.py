@@ -131,6 +131,11 @@ async def nothing_to_cancel(turn: Turn) -> None:
     await turn.say("talk.nothing_to_cancel", buttons=_first_buttons(turn))
 
 
+async def nothing_to_share(turn: Turn) -> None:
+    """The words on the platform's keyboard were typed where nothing of the kind is asked for."""
+    await turn.say("talk.nothing_to_share", buttons=_first_buttons(turn))
+
+
 async def on_privacy(update: Update, context: Context) -> None:
     """`/riengtu`: what we keep; see it, stop, delete."""
     async with context.begin(update) as turn:

@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Media, Place, Recipient
+from channels.port import Media, MediaKind, Place, Recipient
 from db.engine import keys_of
 from db.marks import day_mark, random_id
+from db.tables.deliveries import MediaRow
 from db.tables.reports import Hidden, Report, ReportLink, ReportPart, ReportState
 from deliveries.media import keep_media
 from deliveries.numbers import new_number
@@ -38,6 +39,16 @@ class File:
 
     view: Media
     original: Media | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file of a report that is stored and not yet a part of it: what its parts will refer to."""
+
+    kind: MediaKind
+    view_id: int
+    original_id: int | None = None
+    sha256: str | None = None
 
 
 async def open_report(session: AsyncSession, *, chat: Recipient, language: str, now: datetime) -> Report:
@@ -76,14 +87,33 @@ async def add_file(session: AsyncSession, report: Report, file: File, *, caption
     Returns:
         The media id of the view copy.
     """
-    origin = f"report:{report.id}"
+    kept = await keep_file(session, report.id, file)
+    await add_kept(session, report, kept, caption=caption, now=now)
+    return kept.view_id
+
+
+async def keep_file(session: AsyncSession, report_id: int, file: File) -> KeptFile:
+    """Store a file that may become a part of a report; until then it is erased with it, or by `drop_file`."""
+    origin = f"report:{report_id}"
     view = await keep_media(session, file.view, origin=origin)
-    value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT], "media": view.id}
-    if file.original is not None:
-        original = await keep_media(session, file.original, origin=origin)
-        value |= {"original": original.id, "sha256": hashlib.sha256(file.original.content).hexdigest()}
-    await _add_part(session, report, file.view.kind, value, now=now)
-    return view.id
+    if file.original is None:
+        return KeptFile(file.view.kind, view.id)
+    original = await keep_media(session, file.original, origin=origin)
+    return KeptFile(file.view.kind, view.id, original.id, hashlib.sha256(file.original.content).hexdigest())
+
+
+async def add_kept(session: AsyncSession, report: Report, kept: KeptFile, *, caption: str = "", now: datetime) -> None:
+    """Make a stored file a part of a report."""
+    value: dict[str, object] = {"text": clean(caption).strip()[:MAX_TEXT], "media": kept.view_id}
+    if kept.original_id is not None:
+        value |= {"original": kept.original_id, "sha256": kept.sha256}
+    await _add_part(session, report, kept.kind, value, now=now)
+
+
+async def drop_file(session: AsyncSession, kept: KeptFile) -> None:
+    """Erase a stored file that does not become a part of a report."""
+    ids = [media_id for media_id in (kept.view_id, kept.original_id) if media_id is not None]
+    await session.execute(delete(MediaRow).where(MediaRow.id.in_(ids)))
 
 
 async def add_place(session: AsyncSession, report: Report, place: Place, *, now: datetime) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from db.sealing import CannotOpen, KeyRing, padded, unpadded
 _NONCE_BYTES = 12
 CODE_DIGITS = 16
 _PREFIX_DIGITS = 5
+_CODE = re.compile(rf"(?<![0-9])(?:[0-9][\s.,_-]*){{{CODE_DIGITS - 1}}}[0-9](?![0-9])")
 # RFC 9106's second recommendation is 64 MiB; 16 digits of entropy allow the lighter setting of OWASP's sheet
 # (19 MiB, 2 passes), which an old office computer bears. Read 2026-11.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -95,6 +97,11 @@ def read_code(typed: str) -> str | None:
     digits = "".join(letter for letter in typed if letter.isascii() and letter.isdigit())
     strange = [letter for letter in typed if letter.isalpha()]
     return digits if len(digits) == CODE_DIGITS and not strange else None
+
+
+def codes_in(text: str) -> list[str]:
+    """Whatever could be a code anywhere in a text, however it is spaced."""
+    return [re.sub(r"\D", "", found) for found in _CODE.findall(text)]
 
 
 def hash_code(code: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import structlog
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Attachment, Recipient
+from channels.port import Attachment, Place, Recipient
 from db.engine import keys_of
 from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing
@@ -17,7 +18,6 @@ from db.tables.deliveries import Lane
 from db.tables.officers import Officer
 from db.tables.reports import Hidden, Report, ReportLink
 from db.tables.reports import ReportState as ReportState
-from deliveries.conversations import Talk, keep_talk, present_talk
 from deliveries.ledger import open_delivery
 from deliveries.wording import Rows, button, html, message
 from officers import roster
@@ -25,8 +25,9 @@ from officers.accounts import chats_of
 from officers.permissions import Actor, Permission, require
 from officers.policy import Policy
 from reports import forwarding
+from reports.answers import expect_answer, report_to_answer
 from reports.codes import Tried
-from reports.intake import LINK_DAY, File, add_file, add_text
+from reports.intake import LINK_DAY, File, KeptFile, add_kept, add_place, add_text, keep_file
 from reports.sealing import Link, open_link, same_chat
 from texts.catalogue import Html
 from texts.markup import clean, is_blank
@@ -38,8 +39,6 @@ log = structlog.get_logger(__name__)
 _OPEN = (ReportState.TAKEN, ReportState.VERIFYING)
 OUTCOMES = (ReportState.RESOLVED, ReportState.HANDED_OVER, ReportState.UNFOUNDED)
 QUESTION_LIMIT = 1000
-#: The conversation in which a reporter answers; its one step is "text".
-ANSWER_FLOW = "answer"
 
 
 def officer_buttons(report_id: int) -> Rows:
@@ -104,15 +103,17 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
         raise Refusal("text.empty")
     if len(question) > QUESTION_LIMIT:
         raise Refusal("text.too_long", limit=QUESTION_LIMIT, length=len(question))
+    what = f"question/{uuid4().hex}"
     told = await forwarding.tell_reporter(
         session,
         report,
         "report.question",
-        what=f"question/{now.isoformat()}",
+        what=what,
         buttons=(
             (
                 button(report.language, "button.answer", "report.answer", report.id, once=False),
-                button(report.language, "button.stop", "report.stop", report.id),
+                # Asks once more: where buttons are numbers, a number may be meant as the answer.
+                button(report.language, "button.stop", "report.stop_ask", report.id, once=False),
             ),
         ),
         now=now,
@@ -121,52 +122,58 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
     )
     if not told:
         raise Refusal("report.no_contact", number=report.number)
-    await _let_them_type(session, report, now=now)
+    await expect_answer(session, report, key=f"report:{report.id}/{what}", now=now)
     return report
 
 
-async def _let_them_type(session: AsyncSession, report: Report, *, now: datetime) -> None:
-    """Take the reporter's next words for the answer, unless they are in the middle of something else."""
-    chat = await forwarding.reporters_chat(session, report, now=now)
-    if chat is not None and await present_talk(session, chat, now=now) is None:
-        await keep_talk(session, Talk(chat, ANSWER_FLOW, "text", {"report": report.id}), now=now)
-
-
 async def add_answer(
-    session: AsyncSession, report_id: int, text: str, *, file: File | None = None, now: datetime
-) -> Report:
+    session: AsyncSession,
+    report_id: int,
+    text: str,
+    *,
+    file: File | KeptFile | None = None,
+    place: Place | None = None,
+    now: datetime,
+) -> bool:
     """Add what the reporter says later, and pass it on to the officer who answers for the report; to those on duty
     when nobody does (not taken yet, or the officer's access was revoked).
+
+    Returns:
+        Whether there was an officer to pass it on to; it is kept in any case.
 
     Raises:
         Refusal: `report.gone`, or as `add_text` does.
     """
-    report = await session.get(Report, report_id)
-    if report is None or report.data_key is None or report.state is ReportState.DRAFT:
-        raise Refusal("report.gone")
+    report = await report_to_answer(session, report_id)
     attachments: tuple[Attachment, ...] = ()
-    if file is None:
-        await add_text(session, report, text, now=now, kind="more")
+    if file is not None:
+        kept = file if isinstance(file, KeptFile) else await keep_file(session, report_id, file)
+        await add_kept(session, report, kept, caption=text, now=now)
+        attachments = (Attachment(kept.kind, kept.view_id),)
+    elif place is not None:
+        await add_place(session, report, place, now=now)
     else:
-        view_id = await add_file(session, report, file, caption=text, now=now)
-        attachments = (Attachment(file.view.kind, view_id),)
+        await add_text(session, report, text, now=now, kind="more")
     chats = await chats_of(session, report.taken_by) if report.taken_by else []
     if not chats:
         chats = [officer.chat for officer in await roster.on_duty(session, at=now) or await roster.fallback(session)]
     take: Rows = ((button("vi", "button.take", "report.take", report.id),),)
     buttons = take if report.state is ReportState.RECEIVED else officer_buttons(report.id)
-    said = message("vi", "forward.more", buttons=buttons, number=report.number, text=clean(text).strip())
+    words = clean(text).strip()
+    key = "forward.more" if words else "forward.more_wordless"
+    said = message("vi", key, buttons=buttons, number=report.number, text=words)
+    which = uuid4().hex
     for chat in chats:
         await open_delivery(
             session,
-            replace(said, attachments=attachments),
+            replace(said, attachments=attachments, place=place),
             to=chat,
-            key=f"report:{report.id}/more/{now.isoformat()}/{chat}",
+            key=f"report:{report.id}/more/{which}/{chat}",
             origin=f"report:{report.id}",
             lane=Lane.REPORT,
             now=now,
         )
-    return report
+    return bool(chats)
 
 
 async def close_report(
@@ -270,16 +277,25 @@ async def stop_contact(session: AsyncSession, chat: Recipient, *, report_id: int
     Returns:
         How many links were cut.
     """
+    mine = await _linked_to(session, chat, report_id=report_id)
+    if mine:
+        await forwarding.cut_links(session, mine)
+    return len(mine)
+
+
+async def is_in_contact(session: AsyncSession, chat: Recipient, *, report_id: int | None = None) -> bool:
+    """Whether there is contact to end: with the writer of that report, or of any."""
+    return bool(await _linked_to(session, chat, report_id=report_id))
+
+
+async def _linked_to(session: AsyncSession, chat: Recipient, *, report_id: int | None) -> list[int]:
     query = select(ReportLink, Report.number).join(Report, Report.id == ReportLink.report_id)
     if report_id is not None:
         query = query.where(ReportLink.report_id == report_id)
     keys = keys_of(session)
-    mine = [
+    return [
         link.report_id for link, number in await session.execute(query) if _leads_to(keys, number, link.sealed, chat)
     ]
-    if mine:
-        await forwarding.cut_links(session, mine)
-    return len(mine)
 
 
 async def forget_links(session: AsyncSession, *, now: datetime, limit: int = 500) -> None:
@@ -303,7 +319,7 @@ def _links_of(days: list[str]) -> Select[tuple[int]]:
     return select(ReportLink.report_id).where(ReportLink.day.in_(days))
 
 
-async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10) -> list[Report]:
+async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10, offset: int = 0) -> list[Report]:
     """Reports that wait for somebody or are open, urgent and oldest first."""
     require(actor, Permission.HANDLE_REPORTS)
     keys = keys_of(session)
@@ -316,9 +332,16 @@ async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10) -> list
     for row in rows:
         hidden = Hidden.open(keys, row.number, row.sealed)
         order[row.id] = (row.taken_by is not None, not row.urgent, hidden.received_at or hidden.started_at)
-    first = sorted(order, key=lambda which: order[which])[:limit]
+    first = sorted(order, key=lambda which: order[which])[offset : offset + limit]
     found = await session.scalars(select(Report).where(Report.id.in_(first)))
     return sorted(found, key=lambda report: first.index(report.id))
+
+
+async def count_inbox(session: AsyncSession, actor: Actor) -> int:
+    """How many reports wait for somebody or are open."""
+    require(actor, Permission.HANDLE_REPORTS)
+    waiting = Report.state.in_([ReportState.RECEIVED, *_OPEN])
+    return await session.scalar(select(func.count()).select_from(Report).where(waiting)) or 0
 
 
 async def report_for_officer(session: AsyncSession, actor: Actor, report_id: int) -> Report:

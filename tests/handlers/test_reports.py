@@ -455,12 +455,15 @@ async def test_a_code_written_as_an_answer_does_not_go_to_an_officer(world, lan,
     duty.sees("1234 5678 9012 3456")
 
 
-@pytest.mark.parametrize("typed", ["DỪNG", "dừng", "stop", "Dung"])
+@pytest.mark.parametrize("typed", ["DỪNG", "dừng.", "stop", "Dung"])
 async def test_stop_ends_contact_for_good(world, lan, duty, typed):
     code = await reports(lan)
     await duty.presses("Nhận xử lý")
     await duty.presses("Hỏi thêm")
     await lan.sends(typed)
+    if typed in ("stop", "Dung"):
+        lan.sees(phrase("report.stop_sure"))
+        await lan.presses("Dừng liên lạc")
     lan.sees(phrase("report.stopped"))
     await lan.looks()
     await duty.presses(phrase("ask.where"))

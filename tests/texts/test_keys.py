@@ -27,7 +27,9 @@ KEY = re.compile(r"[a-z_]+\.[a-z_]*[a-z]")
 PREFIX = re.compile(r"[a-z_]+\.[a-z_]*")
 #: What follows the prefix of a key that is put together while the program runs.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "answer_part.": ("photo", "video", "voice", "document", "place"),
     "ask.": ("where", "still", "who", "safe"),
+    "button.share_": ("contact", "location"),
     "command.": tuple(command.name for command in COMMANDS),
     "kind.": tuple(Kind),
     "language.": LANGUAGES,
@@ -40,6 +42,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "response.": tuple(Response),
     "role.": tuple(Role),
     "silent.": tuple(_WHY_ORDER),
+    "talk.type_": ("contact", "location"),
     "track.": tuple(state for state in ReportState if state is not ReportState.DRAFT),
 }
 #: What platforms show outside any conversation.
