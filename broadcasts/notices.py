@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, literal, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.shifting import STEP, broadcasts_of, leaves_at, shift_all
@@ -217,10 +217,16 @@ async def find_notice(session: AsyncSession, number: str) -> Notice | None:
     return found
 
 
-async def list_notices(session: AsyncSession, actor: Actor, *, limit: int = 8) -> list[Notice]:
+async def list_notices(session: AsyncSession, actor: Actor, *, limit: int = 8, offset: int = 0) -> list[Notice]:
     """The newest notices first."""
     require(actor, Permission.SEE_PROGRESS)
-    return list(await session.scalars(select(Notice).order_by(Notice.id.desc()).limit(limit)))
+    return list(await session.scalars(select(Notice).order_by(Notice.id.desc()).limit(limit).offset(offset)))
+
+
+async def count_notices(session: AsyncSession, actor: Actor) -> int:
+    """How many notices there are."""
+    require(actor, Permission.SEE_PROGRESS)
+    return await session.scalar(select(func.count()).select_from(Notice)) or 0
 
 
 async def notice_for(session: AsyncSession, actor: Actor, notice_id: int) -> Notice:

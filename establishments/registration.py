@@ -8,19 +8,21 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.languages import language_of
 from channels.port import Outgoing, Recipient
 from db.tables.deliveries import Lane
-from db.tables.establishments import Contact, ContactRole, Establishment, StateChange
+from db.tables.establishments import Contact, ContactRole, StateChange
+from db.tables.establishments import Establishment as Establishment
 from db.tables.establishments import EstablishmentState as EstablishmentState
 from db.tables.establishments import Kind as Kind
 from deliveries.ledger import open_delivery
 from deliveries.wording import button, from_html, html, message, plain
 from establishments.areas import area_name
 from officers.accounts import officers_who_may
+from officers.cards import close_cards, show_card
 from officers.permissions import Actor, Permission, require
 from texts.folding import fold
 from texts.markup import clean, is_blank
@@ -195,9 +197,20 @@ async def add_contact(
 
 
 async def decide(
-    session: AsyncSession, actor: Actor, establishment_id: int, *, approve: bool, reason: str = "", now: datetime
+    session: AsyncSession,
+    actor: Actor,
+    establishment_id: int,
+    *,
+    approve: bool,
+    reason: str = "",
+    pressed: int | None = None,
+    now: datetime,
 ) -> Establishment:
-    """Approve or reject an application and tell its contacts; the first officer's word counts.
+    """Approve or reject an application and tell its contacts; the first officer's word counts, and the cards of all
+    others say so.
+
+    Args:
+        pressed: The delivery of the card whose button was pressed; the caller answers under it.
 
     Raises:
         Refusal: may not; `place.decided` when somebody was faster.
@@ -233,6 +246,12 @@ async def decide(
             lane=Lane.REPLY,
             now=now,
         )
+    line = (
+        html("vi", "approval.approved", name=actor.name, code=place.code)
+        if approve
+        else html("vi", "approval.rejected_by", name=actor.name, code=place.code, reason=reason)
+    )
+    await _close_requests(session, place, line, decided_in=actor.chat, pressed=pressed, now=now)
     return place
 
 
@@ -261,6 +280,9 @@ async def leave(
     await session.delete(contact)
     await session.flush()
     if not await contacts_of(session, establishment_id):
+        if place.state is EstablishmentState.PENDING:
+            line = html("vi", "approval.withdrawn", code=place.code)
+            await _close_requests(session, place, line, now=now)
         await _change(session, place, EstablishmentState.LEFT, now=now)
         if forget:
             place.phone = place.consent_version = place.consented_at = None
@@ -295,19 +317,29 @@ async def set_blocked(session: AsyncSession, chat: Recipient, *, blocked: bool, 
     )
 
 
-async def find_places(session: AsyncSession, actor: Actor, typed: str = "", *, limit: int = 10) -> list[Establishment]:
+async def find_places(
+    session: AsyncSession, actor: Actor, typed: str = "", *, limit: int = 10, offset: int = 0
+) -> list[Establishment]:
     """Establishments whose name, address or code contain what was typed; without words, those not yet connected."""
     require(actor, Permission.SEE_PLACES)
-    query = select(Establishment).order_by(Establishment.id).limit(limit)
+    query = select(Establishment).where(_found_by(typed)).order_by(Establishment.id)
+    return list(await session.scalars(query.limit(limit).offset(offset)))
+
+
+async def count_places(session: AsyncSession, actor: Actor, typed: str = "") -> int:
+    """How many establishments `find_places` finds."""
+    require(actor, Permission.SEE_PLACES)
+    return await session.scalar(select(func.count()).select_from(Establishment).where(_found_by(typed))) or 0
+
+
+def _found_by(typed: str) -> ColumnElement[bool]:
     folded = fold(clean(typed))
     code = _CODE.fullmatch(folded)
     if code is not None:
-        query = query.where(Establishment.id == int(code[1]))
-    elif folded:
-        query = query.where(Establishment.folded.contains(folded, autoescape=True))
-    else:
-        query = query.where(Establishment.state == EstablishmentState.INVITED)
-    return list(await session.scalars(query))
+        return Establishment.id == int(code[1])
+    if folded:
+        return Establishment.folded.contains(folded, autoescape=True)
+    return Establishment.state == EstablishmentState.INVITED
 
 
 async def application_text(session: AsyncSession, place: Establishment, language: str) -> dict[str, str]:
@@ -322,11 +354,19 @@ async def application_text(session: AsyncSession, place: Establishment, language
     }
 
 
-async def pending_places(session: AsyncSession, actor: Actor, *, limit: int = 5) -> list[Establishment]:
-    """Establishments that wait for an officer's yes, oldest first; raises Refusal when the actor may not give it."""
+async def pending_places(session: AsyncSession, actor: Actor, *, after: int = 0, limit: int = 5) -> list[Establishment]:
+    """Establishments that wait for an officer's yes, oldest first, from the one after the id `after` on; raises
+    Refusal when the actor may not give it."""
     require(actor, Permission.DECIDE_PLACES)
-    query = select(Establishment).where(Establishment.state == EstablishmentState.PENDING)
+    query = select(Establishment).where(Establishment.state == EstablishmentState.PENDING, Establishment.id > after)
     return list(await session.scalars(query.order_by(Establishment.id).limit(limit)))
+
+
+async def count_pending(session: AsyncSession, actor: Actor, *, after: int = 0) -> int:
+    """How many `pending_places` has, without a limit."""
+    require(actor, Permission.DECIDE_PLACES)
+    waiting = (Establishment.state == EstablishmentState.PENDING) & (Establishment.id > after)
+    return await session.scalar(select(func.count()).select_from(Establishment).where(waiting)) or 0
 
 
 async def request_message(session: AsyncSession, place: Establishment) -> Outgoing:
@@ -339,18 +379,43 @@ async def request_message(session: AsyncSession, place: Establishment) -> Outgoi
     return from_html(html("vi", "approval.request", **facts), "vi", buttons=(decide_it,))
 
 
+async def show_request(session: AsyncSession, place: Establishment, to: Recipient, *, now: datetime) -> None:
+    """Show an officer an application; the card closes when anybody decides."""
+    await show_card(session, await request_message(session, place), about=_request(place), to=to, now=now)
+
+
 async def _ask_officers(session: AsyncSession, place: Establishment, *, now: datetime) -> None:
-    request = await request_message(session, place)
     for officer in await officers_who_may(session, Permission.DECIDE_PLACES):
-        await open_delivery(
-            session,
-            request,
-            to=officer.chat,
-            key=f"place:{place.id}/request/{officer.chat}",
-            origin=f"place:{place.id}",
-            lane=Lane.REPLY,
-            now=now,
-        )
+        await show_request(session, place, officer.chat, now=now)
+
+
+async def _close_requests(
+    session: AsyncSession,
+    place: Establishment,
+    line: str,
+    *,
+    decided_in: Recipient | None = None,
+    pressed: int | None = None,
+    now: datetime,
+) -> None:
+    """Write what became of an application into every card that shows it; `line` is markup."""
+    facts = await application_text(session, place, "vi")
+    said = from_html(line, "vi").text
+    readers = {officer.chat for officer in await officers_who_may(session, Permission.DECIDE_PLACES)}
+    await close_cards(
+        session,
+        from_html(f"{html('vi', 'approval.request_closed', **facts)}\n\n{line}", "vi", brief=said),
+        about=_request(place),
+        readers=readers,
+        decided_in=decided_in,
+        besides=pressed,
+        now=now,
+    )
+
+
+def _request(place: Establishment) -> str:
+    """What the cards of an application are about, in the ledger."""
+    return f"place-request:{place.id}"
 
 
 async def _change(session: AsyncSession, place: Establishment, state: EstablishmentState, *, now: datetime) -> None:

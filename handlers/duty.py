@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from telegram import Update
 
+from channels.port import Outgoing
 from deliveries.ledger import Lane, open_delivery
-from deliveries.wording import Rows, button, message, rows
-from handlers import conversation
+from deliveries.wording import Rows, button, from_html, message, rows
+from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
@@ -15,6 +16,9 @@ from officers.permissions import Permission, require
 from officers.roster import end_shift, fallback, hand_over, shifts_at, start_shift
 from texts.refusal import Refusal
 from texts.times import say_time, say_when
+
+#: How many shifts stand on a page.
+_LINES = 20
 
 
 async def on_duty(update: Update, context: Context) -> None:
@@ -26,20 +30,32 @@ async def on_duty(update: Update, context: Context) -> None:
 @on("duty.show")
 async def show_duty(turn: Turn) -> None:
     """Who is on duty, and what the officer can do about it."""
+    await turn.send(await _duty_page(turn, 0))
+
+
+@on("duty.page")
+async def turn_duty(turn: Turn, number: str) -> None:
+    """Another page of those on duty."""
+    await turn.rewrite(await _duty_page(turn, int(number)))
+
+
+async def _duty_page(turn: Turn, number: int) -> Outgoing:
     officer_id = require(turn.actor, Permission.STAND_DUTY)
     shifts = await shifts_at(turn.session, at=turn.now)
+    page = paging.page_at(number, len(shifts), size=_LINES)
+    zone = turn.policy.zone
     lines = "\n".join(
-        f"• {shift.name}: {say_time(shift.starts_at, turn.policy.zone)}–{say_time(shift.ends_at, turn.policy.zone)}"
-        for shift in shifts
+        f"• {shift.name}: {say_time(shift.starts_at, zone)}–{say_time(shift.ends_at, zone)}"
+        for shift in shifts[page.start : page.stop]
     )
-    mine = any(shift.officer_id == officer_id for shift in shifts)
-    buttons: Rows = ((button(turn.language, "button.shift_start", "duty.start"),),)
-    if mine:
-        buttons = (
+    acts: Rows = ((button(turn.language, "button.shift_start", "duty.start"),),)
+    if any(shift.officer_id == officer_id for shift in shifts):
+        acts = (
             (button(turn.language, "button.hand_over", "duty.hand_over", once=False),),
             (button(turn.language, "button.shift_end", "duty.end", once=False),),
         )
-    await turn.say("duty.shown" if shifts else "duty.empty", shifts=lines, buttons=buttons)
+    markup = turn.html("duty.shown" if shifts else "duty.empty", shifts=lines) + paging.foot(turn, page)
+    return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "duty.page"), *acts))
 
 
 @on("duty.start")

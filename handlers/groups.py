@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from telegram import Update
 
-from deliveries.wording import button, rows
+from channels.port import Outgoing
+from deliveries.wording import button, from_html, rows
 from establishments.groups import add_member, audience_size, group_choices, make_group, rename_group
 from establishments.registration import find_places
-from handlers import conversation
+from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
@@ -15,6 +16,9 @@ from officers.permissions import Permission, require
 from texts.refusal import Refusal
 
 _DONE = "done"
+#: How many groups stand on a page, and how many establishments a search for members may find.
+_LINES = 20
+_MOST_FOUND = 300
 
 
 async def on_groups(update: Update, context: Context) -> None:
@@ -26,12 +30,23 @@ async def on_groups(update: Update, context: Context) -> None:
 @on("group.list")
 async def show_groups(turn: Turn) -> None:
     """Every group with its size."""
+    await turn.send(await _groups_page(turn, 0))
+
+
+@on("group.page")
+async def turn_groups(turn: Turn, number: str) -> None:
+    """Another page of them."""
+    await turn.rewrite(await _groups_page(turn, int(number)))
+
+
+async def _groups_page(turn: Turn, number: int) -> Outgoing:
     require(turn.actor, Permission.MANAGE_GROUPS)
     groups = await turn.apart("groups", lambda session: group_choices(session, turn.language))
-    lines = "\n".join(f"• {group.name}: {group.size}" for group in groups)
-    await turn.say(
-        "group.list", groups=lines, buttons=rows(button(turn.language, "button.new_group", "group.new", once=False))
-    )
+    page = paging.page_at(number, len(groups), size=_LINES)
+    lines = "\n".join(f"• {group.name}: {group.size}" for group in groups[page.start : page.stop])
+    making = rows(button(turn.language, "button.new_group", "group.new", once=False))
+    markup = turn.html("group.list", groups=lines) + paging.foot(turn, page)
+    return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "group.page"), *making))
 
 
 @on("group.new")
@@ -59,7 +74,8 @@ async def _ask_members(turn: Turn, talk: Talk) -> Question:
     size = await _size(turn, talk)
     found = [Choice(str(place_id), label) for place_id, label in talk.answers["found"]]
     done = Choice(_DONE, turn.plain("button.done"))
-    return Question(turn.html("group.ask_members", name=talk.answers["name"], n=size), (*found, done))
+    asked = turn.html("group.ask_members", name=talk.answers["name"], n=size)
+    return Question(asked, tuple(found), always=(done,))
 
 
 async def _size(turn: Turn, talk: Talk) -> int:
@@ -76,9 +92,11 @@ async def _take_members(turn: Turn, talk: Talk, answer: Answer) -> str | None:
         await add_member(turn.session, turn.actor, talk.answers["group"], int(answer.choice))
         talk.answers["found"] = [item for item in talk.answers["found"] if str(item[0]) != answer.choice]
         return "members"
-    found = await find_places(turn.session, turn.actor, answer.text, limit=8)
+    found = await find_places(turn.session, turn.actor, answer.text, limit=_MOST_FOUND + 1)
     if not found or not answer.text:
         raise Refusal("directory.nothing")
+    if len(found) > _MOST_FOUND:
+        raise Refusal("group.too_many_found", limit=_MOST_FOUND)
     talk.answers["found"] = [(place.id, f"{place.name} ({place.code})") for place in found]
     return "members"
 

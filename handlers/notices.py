@@ -17,6 +17,7 @@ from broadcasts.notices import (
     Response,
     cancel_notice,
     check_text,
+    count_notices,
     find_notice,
     free_number,
     list_notices,
@@ -29,6 +30,7 @@ from broadcasts.notices import (
 from broadcasts.opening import open_due
 from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
 from broadcasts.shifting import leaves_at
+from channels.port import Outgoing
 from deliveries.media import keep_media
 from deliveries.wording import Rows, button, from_html, rows
 from establishments.groups import (
@@ -40,7 +42,7 @@ from establishments.groups import (
     group_name,
     members,
 )
-from handlers import conversation
+from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
@@ -51,8 +53,9 @@ from texts.refusal import Refusal
 from texts.times import parse_when, say_time, say_when
 
 _NOW, _SKIP, _SEND, _URGENT, _LATER, _NAMES = "now", "skip", "send", "urgent", "later", "names"
-#: How many names the preview shows before it says how many more there are.
+#: How many names the preview shows before it says how many more there are; how many lines a list has on a page.
 _NAMES_SHOWN = 12
+_LINES = 15
 
 
 async def on_compose(update: Update, context: Context) -> None:
@@ -172,7 +175,7 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
         attachment_kind=draft.attachment_kind,
     )
     size, first = await _look_at(turn, draft.audience)
-    names = ", ".join(member.name for member in first)
+    names = ", ".join(paging.clipped(member.name) for member in first)
     more = size.places - _NAMES_SHOWN
     zone = turn.policy.zone
     at = draft.scheduled_for
@@ -217,13 +220,7 @@ async def _preview_buttons(turn: Turn, talk: Talk) -> Rows:
 
 async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
     if answer.choice == _NAMES:
-        audience = await members(turn.session, talk.answers["audience"])
-        unconnected = turn.plain("silent.not_connected")
-        lines = "\n".join(
-            f"• {member.name}, {member.address}" + ("" if member.connected else f" ({unconnected})")
-            for member in audience
-        )
-        await turn.say("compose.names", names=lines, buttons=await _preview_buttons(turn, talk))
+        await turn.send(await _names_page(turn, talk, 0))
         return ""
     draft = _draft(talk.answers)
     if answer.choice == _LATER:
@@ -255,6 +252,35 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
     return None
 
 
+@on("compose.names")
+async def turn_names(turn: Turn, serial: str, number: str) -> None:
+    """More of the names a notice would go to."""
+    talk = await conversation.present(turn)
+    if talk is None or talk.serial != serial or talk.step != "preview":
+        raise Refusal("talk.stale")
+    require(turn.actor, Permission.WRITE_NOTICES)
+    await turn.rewrite(await _names_page(turn, talk, int(number)))
+
+
+async def _names_page(turn: Turn, talk: Talk, number: int) -> Outgoing:
+    audience = talk.answers["audience"]
+
+    async def look(session: AsyncSession) -> tuple[paging.Page, list[Member]]:
+        page = paging.page_at(number, (await audience_size(session, audience)).places, size=_LINES)
+        return page, await members(session, audience, limit=page.stop - page.start, offset=page.start)
+
+    page, found = await turn.apart(f"names of {audience}, page {number}", look)
+    unconnected = turn.plain("silent.not_connected")
+    lines = "\n".join(
+        f"• {paging.clipped(member.name)}, {paging.clipped(member.address)}"
+        + ("" if member.connected else f" ({unconnected})")
+        for member in found
+    )
+    markup = turn.html("compose.names", names=lines) + paging.foot(turn, page)
+    turners = paging.turners(turn, page, "compose.names", talk.serial)
+    return from_html(markup, turn.language, buttons=(*turners, *await _preview_buttons(turn, talk)))
+
+
 COMPOSE = conversation.add_flow(
     Flow(
         "compose",
@@ -282,7 +308,7 @@ async def received(turn: Turn, broadcast_id: str) -> None:
     confirmed = await acknowledge(turn.session, turn.chat, int(broadcast_id), now=turn.now)
     line = turn.html(
         "notice.confirmed",
-        names=", ".join(confirmed.names),
+        names=paging.several(turn, confirmed.names),
         time=say_time(confirmed.at, turn.policy.zone),
     )
     notice = confirmed.notice
@@ -299,7 +325,7 @@ async def received_by_word(turn: Turn) -> None:
     await turn.say(
         "notice.confirmed_by_word",
         number=confirmed.notice.number,
-        names=", ".join(confirmed.names),
+        names=paging.several(turn, confirmed.names),
         time=say_time(confirmed.at, turn.policy.zone),
     )
 
@@ -313,10 +339,20 @@ async def on_notices(update: Update, context: Context) -> None:
 @on("notice.list")
 async def show_notices(turn: Turn) -> None:
     """The newest notices, each with a button to follow it."""
-    notices = await list_notices(turn.session, turn.actor)
+    await turn.send(await _notices_page(turn, 0))
+
+
+@on("notice.page")
+async def turn_notices(turn: Turn, number: str) -> None:
+    """Older ones."""
+    await turn.rewrite(await _notices_page(turn, int(number)))
+
+
+async def _notices_page(turn: Turn, number: int) -> Outgoing:
+    page = paging.page_at(number, await count_notices(turn.session, turn.actor))
+    notices = await list_notices(turn.session, turn.actor, limit=page.stop - page.start, offset=page.start)
     if not notices:
-        await turn.say("notices.none")
-        return
+        return from_html(turn.html("notices.none"), turn.language)
     lines = "\n".join(
         f"• {notice.number}, {turn.plain(f'notice_state.{notice.state}')}: {notice.title}" for notice in notices
     )
@@ -324,7 +360,8 @@ async def show_notices(turn: Turn) -> None:
         (replace(button(turn.language, "button.open", "notice.open", notice.id, once=False), label=notice.number),)
         for notice in notices
     )
-    await turn.say("notices.shown", notices=lines, buttons=buttons)
+    markup = turn.html("notices.shown", notices=lines) + paging.foot(turn, page)
+    return from_html(markup, turn.language, buttons=(*buttons, *paging.turners(turn, page, "notice.page")))
 
 
 @on("notice.open")
@@ -407,27 +444,37 @@ async def cancel(turn: Turn, notice_id: str) -> None:
 @on("notice.silent")
 async def show_silent(turn: Turn, notice_id: str) -> None:
     """ "Ai chưa nhận": by name, with the reason and a phone to call."""
-    which, actor = int(notice_id), turn.actor
+    await turn.send(await _silent_page(turn, int(notice_id), 0))
 
-    async def look(session: AsyncSession) -> tuple[dict[str, int], list[Silent]]:
-        return await count_silent(session, actor, which), await silent(session, actor, which)
 
-    sizes, found = await turn.apart(f"silent of {which}", look)
-    notice = await notice_for(turn.session, turn.actor, int(notice_id))
+@on("notice.silent_page")
+async def turn_silent(turn: Turn, notice_id: str, number: str) -> None:
+    """More of them."""
+    await turn.rewrite(await _silent_page(turn, int(notice_id), int(number)))
+
+
+async def _silent_page(turn: Turn, notice_id: int, number: int) -> Outgoing:
+    actor = turn.actor
+
+    async def look(session: AsyncSession) -> tuple[paging.Page, list[Silent]]:
+        total = sum((await count_silent(session, actor, notice_id)).values())
+        page = paging.page_at(number, total, size=_LINES)
+        return page, await silent(session, actor, notice_id, limit=page.stop - page.start, offset=page.start)
+
+    page, found = await turn.apart(f"silent of {notice_id}, page {number}", look)
+    notice = await notice_for(turn.session, actor, notice_id)
     if not found:
-        await turn.say("silent.nobody", number=notice.number)
-        return
-    await turn.say(
-        "silent.shown",
-        number=notice.number,
-        n=sum(sizes.values()),
-        places="\n".join(_silent_line(turn, one) for one in found),
-    )
+        return from_html(turn.html("silent.nobody", number=notice.number), turn.language)
+    lines = "\n".join(_silent_line(turn, one) for one in found)
+    markup = turn.html("silent.shown", number=notice.number, n=page.total, places=lines) + paging.foot(turn, page)
+    turners = paging.turners(turn, page, "notice.silent_page", notice_id)
+    return from_html(markup, turn.language, buttons=turners)
 
 
 def _silent_line(turn: Turn, one: Silent) -> str:
     phone = f", {say_phone(one.phone)}" if one.phone else ""
-    return f"• {one.name} ({one.address}{phone}): {turn.plain(f'silent.{one.why}')}"
+    name, address = paging.clipped(one.name), paging.clipped(one.address)
+    return f"• {name} ({address}{phone}): {turn.plain(f'silent.{one.why}')}"
 
 
 async def on_verify(update: Update, context: Context) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from telegram import Update
 
-from channels.port import Recipient
+from channels.port import Outgoing, Recipient
 from deliveries.ledger import Lane, open_delivery
-from deliveries.wording import button, message, rows
+from deliveries.wording import button, from_html, message, rows
 from establishments.registration import short_text
-from handlers import conversation
+from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
@@ -17,10 +19,12 @@ from officers.accounts import (
     all_officers,
     confirm_invitation,
     invite_officer,
+    officers_who_may,
     open_invitation,
     revoke_officer,
     who_confirms,
 )
+from officers.cards import close_cards, show_card
 from officers.permissions import Permission, Role, require
 from texts.refusal import Refusal
 
@@ -36,17 +40,29 @@ async def on_officers(update: Update, context: Context) -> None:
 @on("officers.list")
 async def show_officers(turn: Turn) -> None:
     """Everybody with a role, and what can be done."""
+    await turn.send(await _officers_page(turn, 0))
+
+
+@on("officers.page")
+async def turn_officers(turn: Turn, number: str) -> None:
+    """Another page of them."""
+    await turn.rewrite(await _officers_page(turn, int(number)))
+
+
+async def _officers_page(turn: Turn, number: int) -> Outgoing:
     require(turn.actor, Permission.MANAGE_OFFICERS)
     officers = await all_officers(turn.session)
-    lines = "\n".join(f"• {officer.name}: {turn.plain(f'role.{officer.role}')}" for officer in officers)
-    await turn.say(
-        "officers.shown",
-        officers=lines,
-        buttons=rows(
-            button(turn.language, "button.invite", "officers.invite", once=False),
-            button(turn.language, "button.revoke", "officers.revoke_ask", once=False),
-        ),
+    page = paging.page_at(number, len(officers))
+    lines = "\n".join(
+        f"• {paging.clipped(officer.name)}: {turn.plain(f'role.{officer.role}')}"
+        for officer in officers[page.start : page.stop]
     )
+    acts = rows(
+        button(turn.language, "button.invite", "officers.invite", once=False),
+        button(turn.language, "button.revoke", "officers.revoke_ask", once=False),
+    )
+    markup = turn.html("officers.shown", officers=lines) + paging.foot(turn, page)
+    return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "officers.page"), *acts))
 
 
 @on("officers.invite")
@@ -100,28 +116,21 @@ async def claim_invitation(turn: Turn, payload: str) -> None:
         await turn.say("invitation.accepted", name=invitation.name, role=role)
         return
     user = turn.update.effective_user
-    for officer in await who_confirms(turn.session, invitation):
-        await open_delivery(
-            turn.session,
-            message(
-                "vi",
-                "invitation.confirm",
-                name=invitation.name,
-                role=role,
-                account=user.full_name if user else str(turn.chat),
-                buttons=(
-                    (
-                        button("vi", "button.right_person", "invitation.yes", invitation.id),
-                        button("vi", "button.wrong_person", "invitation.no", invitation.id),
-                    ),
-                ),
+    card = message(
+        "vi",
+        "invitation.confirm",
+        name=invitation.name,
+        role=role,
+        account=user.full_name if user else str(turn.chat),
+        buttons=(
+            (
+                button("vi", "button.right_person", "invitation.yes", invitation.id),
+                button("vi", "button.wrong_person", "invitation.no", invitation.id),
             ),
-            to=officer.chat,
-            key=f"invitation:{invitation.id}/{officer.chat}",
-            origin=f"invitation:{invitation.id}",
-            lane=Lane.REPLY,
-            now=turn.now,
-        )
+        ),
+    )
+    for officer in await who_confirms(turn.session, invitation):
+        await show_card(turn.session, card, about=_confirmation(invitation.id), to=officer.chat, now=turn.now)
     await turn.say("invitation.waits", name=invitation.name, role=role)
 
 
@@ -153,7 +162,22 @@ async def _answer(turn: Turn, invitation_id: int, *, is_right_person: bool) -> N
         now=turn.now,
     )
     done = "invitation.confirmed" if is_right_person else "invitation.declined"
-    await turn.add_line(turn.html(done, name=invitation.name, role=role, by=turn.actor.name))
+    line = turn.html(done, name=invitation.name, role=role, by=turn.actor.name)
+    await close_cards(
+        turn.session,
+        replace(said := from_html(line, "vi"), brief=said.text),
+        about=_confirmation(invitation_id),
+        readers={officer.chat for officer in await officers_who_may(turn.session, Permission.MANAGE_OFFICERS)},
+        decided_in=turn.chat,
+        besides=turn.delivery_id,
+        now=turn.now,
+    )
+    await turn.add_line(line)
+
+
+def _confirmation(invitation_id: int) -> str:
+    """What the cards of an invitation are about, in the ledger."""
+    return f"invitation-card:{invitation_id}"
 
 
 @on("officers.revoke_ask")

@@ -6,18 +6,21 @@ from dataclasses import replace
 
 from telegram import Update
 
-from channels.port import Button
-from deliveries.wording import Rows, button, from_html, rows
+from channels.port import Button, Outgoing
+from deliveries.wording import button, from_html, rows
 from establishments.areas import area_name, present_areas
 from establishments.registration import (
     ADDRESS_LIMIT,
     NAME_LIMIT,
     REASON_LIMIT,
     Application,
+    Establishment,
     EstablishmentState,
     Kind,
     application_text,
     apply_for,
+    count_pending,
+    count_places,
     decide,
     find_places,
     invite_place,
@@ -26,10 +29,10 @@ from establishments.registration import (
     pending_places,
     place_for,
     places_of,
-    request_message,
     short_text,
+    show_request,
 )
-from handlers import conversation
+from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
@@ -39,6 +42,10 @@ from texts.phones import parse_phone, say_phone
 from texts.refusal import Refusal
 
 _SKIP = "skip"
+#: How many cards are shown at once; more become a list.
+_CARDS = 5
+#: How much of what was typed is looked for: no name is longer.
+_MOST_TYPED = 200
 
 
 async def on_register(update: Update, context: Context) -> None:
@@ -94,8 +101,8 @@ async def _take_phone(turn: Turn, talk: Talk, answer: Answer) -> str:
 
 async def _ask_area(turn: Turn, talk: Talk) -> Question:
     areas = tuple(Choice(str(area.id), area.name) for area in await present_areas(turn.session))
-    skip = (Choice(_SKIP, turn.plain("enrol.area_unknown")),)
-    return Question(turn.html("enrol.ask_area"), areas + skip, columns=2)
+    skip = Choice(_SKIP, turn.plain("enrol.area_unknown"))
+    return Question(turn.html("enrol.ask_area"), areas, always=(skip,), columns=2)
 
 
 async def _take_area(turn: Turn, talk: Talk, answer: Answer) -> str:
@@ -192,7 +199,9 @@ async def decline(turn: Turn) -> None:
 @on("place.approve")
 async def approve(turn: Turn, establishment_id: str) -> None:
     """An officer says yes."""
-    place = await decide(turn.session, turn.actor, int(establishment_id), approve=True, now=turn.now)
+    place = await decide(
+        turn.session, turn.actor, int(establishment_id), approve=True, pressed=turn.delivery_id, now=turn.now
+    )
     await turn.add_line(turn.html("approval.approved", name=turn.actor.name, code=place.code))
 
 
@@ -229,18 +238,49 @@ REJECT = conversation.add_flow(
 
 
 async def on_place(update: Update, context: Context) -> None:
-    """`/coso`: my establishments."""
+    """`/coso`: my establishments, each on a card of its own; who speaks for many chooses from a list."""
     async with context.begin(update) as turn:
         places = await places_of(turn.session, turn.chat)
         if not places:
             await turn.say(
                 "place.none", buttons=rows(button(turn.language, "button.register", "enrol.start", once=False))
             )
-        for place in places:
-            facts = await application_text(turn.session, place, turn.language)
-            markup = turn.html("place.shown", **facts, state=turn.plain(f"place_state.{place.state}"))
-            leaving = rows(button(turn.language, "button.leave", "place.leave_ask", place.id, once=False))
-            await turn.send(from_html(markup, turn.language, buttons=leaving))
+        elif len(places) > _CARDS:
+            await turn.send(_mine_page(turn, places, 0))
+        else:
+            for place in places:
+                await _show_mine(turn, place)
+
+
+@on("place.mine_page")
+async def turn_mine(turn: Turn, number: str) -> None:
+    """Another page of my establishments."""
+    await turn.rewrite(_mine_page(turn, await places_of(turn.session, turn.chat), int(number)))
+
+
+def _mine_page(turn: Turn, places: list[Establishment], number: int) -> Outgoing:
+    page = paging.page_at(number, len(places))
+    shown = places[page.start : page.stop]
+    markup = turn.html("place.mine", places=_listed(turn, shown)) + paging.foot(turn, page)
+    opening = tuple((_labelled(turn, "button.open", "place.mine", place),) for place in shown)
+    return from_html(markup, turn.language, buttons=(*opening, *paging.turners(turn, page, "place.mine_page")))
+
+
+@on("place.mine")
+async def show_one_of_mine(turn: Turn, establishment_id: str) -> None:
+    """One of my establishments."""
+    places = await places_of(turn.session, turn.chat)
+    mine = [place for place in places if place.id == int(establishment_id)]
+    if not mine:
+        raise Refusal("place.unknown")
+    await _show_mine(turn, mine[0])
+
+
+async def _show_mine(turn: Turn, place: Establishment) -> None:
+    facts = await application_text(turn.session, place, turn.language)
+    markup = turn.html("place.shown", **facts, state=turn.plain(f"place_state.{place.state}"))
+    leaving = rows(button(turn.language, "button.leave", "place.leave_ask", place.id, once=False))
+    await turn.send(from_html(markup, turn.language, buttons=leaving))
 
 
 @on("place.leave_ask")
@@ -271,44 +311,73 @@ async def leave_place(turn: Turn, establishment_id: str) -> None:
 async def on_approvals(update: Update, context: Context) -> None:
     """`/duyet`: what waits for my yes."""
     async with context.begin(update) as turn:
-        waiting = await pending_places(turn.session, turn.actor)
-        if not waiting:
+        if not await _show_waiting(turn, after=0):
             await turn.say("approvals.none")
-        for place in waiting:
-            await turn.send(await request_message(turn.session, place))
+
+
+@on("place.waiting")
+async def show_waiting(turn: Turn, after: str) -> None:
+    """The next ones that wait."""
+    if not await _show_waiting(turn, after=int(after)):
+        await turn.say("approvals.none")
+
+
+async def _show_waiting(turn: Turn, *, after: int) -> bool:
+    """Show a few that wait, and how many more there are; returns whether there were any."""
+    waiting = await pending_places(turn.session, turn.actor, after=after, limit=_CARDS)
+    for place in waiting:
+        await show_request(turn.session, place, turn.chat, now=turn.now)
+    if waiting and (more := await count_pending(turn.session, turn.actor, after=waiting[-1].id)):
+        buttons = rows(button(turn.language, "button.page_after", "place.waiting", waiting[-1].id, once=False))
+        await turn.say("approvals.more", n=more, buttons=buttons)
+    return bool(waiting)
 
 
 async def on_directory(update: Update, context: Context) -> None:
     """`/danhba`, with or without words to look for."""
     async with context.begin(update) as turn:
-        await show_places(turn, " ".join(context.args or []))
+        await turn.send(await _directory_page(turn, " ".join(context.args or [])[:_MOST_TYPED], 0))
 
 
 @on("place.find")
 async def show_unconnected(turn: Turn) -> None:
     """Who has not joined yet."""
-    await show_places(turn, "")
+    await turn.send(await _directory_page(turn, "", 0))
 
 
-async def show_places(turn: Turn, typed: str) -> None:
+@on("place.page")
+async def turn_directory(turn: Turn, typed: str, number: str) -> None:
+    """Another page of what was found."""
+    await turn.rewrite(await _directory_page(turn, typed, int(number)))
+
+
+async def _directory_page(turn: Turn, typed: str, number: int) -> Outgoing:
     """Establishments found, each with what can be done about it."""
-    found = await find_places(turn.session, turn.actor, typed)
-    if not found:
-        await turn.say("directory.nothing" if typed else "directory.all_joined")
-        return
-    lines = "\n".join(
-        f"• {place.name} ({place.code}), {place.address}: {turn.plain(f'place_state.{place.state}')}" for place in found
+    page = paging.page_at(number, await count_places(turn.session, turn.actor, typed))
+    if not page.total:
+        return from_html(turn.html("directory.nothing" if typed else "directory.all_joined"), turn.language)
+    found = await find_places(turn.session, turn.actor, typed, limit=page.stop - page.start, offset=page.start)
+    key = "directory.found" if typed else "directory.unconnected"
+    markup = turn.html(key, places=_listed(turn, found)) + paging.foot(turn, page)
+    inviting = [place for place in found if place.state is EstablishmentState.INVITED]
+    if not turn.actor.may(Permission.DECIDE_PLACES):
+        inviting = []
+    invites = tuple((_labelled(turn, "button.invite_place", "place.invite", place),) for place in inviting)
+    return from_html(markup, turn.language, buttons=(*invites, *paging.turners(turn, page, "place.page", typed)))
+
+
+def _listed(turn: Turn, places: list[Establishment]) -> str:
+    return "\n".join(
+        f"• {paging.clipped(place.name)} ({place.code}), {paging.clipped(place.address)}: "
+        f"{turn.plain(f'place_state.{place.state}')}"
+        for place in places
     )
-    buttons: Rows = ()
-    if turn.actor.may(Permission.DECIDE_PLACES):
-        inviting = [place for place in found if place.state is EstablishmentState.INVITED]
-        buttons = tuple((_invite_button(turn, place.code, place.id),) for place in inviting)
-    await turn.say("directory.found" if typed else "directory.unconnected", places=lines, buttons=buttons)
 
 
-def _invite_button(turn: Turn, code: str, establishment_id: int) -> Button:
-    invite = button(turn.language, "button.invite_place", "place.invite", establishment_id, once=False)
-    return replace(invite, label=f"{invite.label} {code}")
+def _labelled(turn: Turn, key: str, verb: str, place: Establishment) -> Button:
+    """A button about one establishment, by its code."""
+    made = button(turn.language, key, verb, place.id, once=False)
+    return replace(made, label=f"{made.label} {place.code}")
 
 
 @on("place.invite")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from telegram import Update
 
 from channels.languages import LANGUAGES, choose_language
-from deliveries.wording import Rows, button, rows
+from channels.port import Outgoing
+from deliveries.wording import Rows, button, from_html, rows
 from establishments.registration import PLACE_PREFIX, leave, places_of
-from handlers import conversation, registration
+from handlers import conversation, paging, registration
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.officers import claim_invitation
@@ -139,14 +142,26 @@ async def nothing_to_share(turn: Turn) -> None:
 async def on_privacy(update: Update, context: Context) -> None:
     """`/riengtu`: what we keep; see it, stop, delete."""
     async with context.begin(update) as turn:
-        places = await places_of(turn.session, turn.chat)
-        names = "\n".join(f"• {place.name} ({place.code}), {place.address}" for place in places)
-        await turn.say(
-            "privacy.places" if places else "privacy.nothing",
-            places=names,
-            unit=turn.policy.unit_name,
-            buttons=rows(button(turn.language, "button.delete_mine", "privacy.ask")),
-        )
+        await turn.send(await _privacy_page(turn, 0))
+
+
+@on("privacy.page")
+async def turn_privacy(turn: Turn, number: str) -> None:
+    """Another page of the establishments this chat speaks for."""
+    await turn.rewrite(await _privacy_page(turn, int(number)))
+
+
+async def _privacy_page(turn: Turn, number: int) -> Outgoing:
+    places = await places_of(turn.session, turn.chat)
+    page = paging.page_at(number, len(places))
+    names = "\n".join(
+        f"• {paging.clipped(place.name)} ({place.code}), {paging.clipped(place.address)}"
+        for place in places[page.start : page.stop]
+    )
+    key = "privacy.places" if places else "privacy.nothing"
+    markup = turn.html(key, places=names, unit=turn.policy.unit_name) + paging.foot(turn, page)
+    deleting = rows(button(turn.language, "button.delete_mine", "privacy.ask"))
+    return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "privacy.page"), *deleting))
 
 
 @on("privacy.ask")
@@ -173,7 +188,8 @@ async def delete_mine(turn: Turn) -> None:
     we keep of the conversation itself is wiped."""
     for place in await places_of(turn.session, turn.chat):
         await leave(turn.session, turn.chat, place.id, now=turn.now, forget=True)
-    await conversation.call_off(turn)
+    talk = await conversation.call_off(turn)
     cut = await stop_contact(turn.session, turn.chat)
     await turn.services.erase_transcript(turn.session, turn.chat)
-    await turn.say("privacy.deleted", links=cut)
+    said = from_html(turn.html("privacy.deleted", links=cut), turn.language)
+    await turn.send(replace(said, drops_keyboard=talk is not None and conversation.has_keyboard(talk)))

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from telegram import Update
 
-from deliveries.wording import button
-from handlers import conversation
+from channels.port import Outgoing
+from deliveries.wording import button, from_html
+from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
@@ -18,6 +19,7 @@ from reports.triage import (
     ReportState,
     ask_reporter,
     close_report,
+    count_inbox,
     inbox,
     officer_buttons,
     report_for_officer,
@@ -111,10 +113,20 @@ async def on_inbox(update: Update, context: Context) -> None:
 @on("report.inbox")
 async def show_inbox(turn: Turn) -> None:
     """Reports that wait or are open."""
-    reports = await inbox(turn.session, turn.actor)
+    await turn.send(await _inbox_page(turn, 0))
+
+
+@on("report.inbox_page")
+async def turn_inbox(turn: Turn, number: str) -> None:
+    """Another page of them."""
+    await turn.rewrite(await _inbox_page(turn, int(number)))
+
+
+async def _inbox_page(turn: Turn, number: int) -> Outgoing:
+    page = paging.page_at(number, await count_inbox(turn.session, turn.actor))
+    reports = await inbox(turn.session, turn.actor, limit=page.stop - page.start, offset=page.start)
     if not reports:
-        await turn.say("inbox.empty")
-        return
+        return from_html(turn.html("inbox.empty"), turn.language)
     lines = "\n".join(
         f"• {report.number}: {turn.plain(f'report_state.{report.state}')}, "
         f"{say_when(report.received_at or report.started_at, turn.policy.zone, turn.language)}"
@@ -124,7 +136,8 @@ async def show_inbox(turn: Turn) -> None:
         (replace(button(turn.language, "button.open", "report.open", report.id, once=False), label=report.number),)
         for report in reports
     )
-    await turn.say("inbox.shown", reports=lines, buttons=buttons)
+    markup = turn.html("inbox.shown", reports=lines) + paging.foot(turn, page)
+    return from_html(markup, turn.language, buttons=(*buttons, *paging.turners(turn, page, "report.inbox_page")))
 
 
 @on("report.open")

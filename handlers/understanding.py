@@ -11,6 +11,11 @@ import unicodedata
 
 from texts.folding import fold
 
+
+def _words(row: str) -> frozenset[str]:
+    return frozenset(row.split())
+
+
 #: Ends contact, with its mark: the word itself, and what the button says.
 _STOP = frozenset({"dừng", "dừng liên lạc"})
 #: May mean the same, written without marks or in English: asked once more.
@@ -19,36 +24,8 @@ _ENGLISH_STOP = frozenset({"stop", "stop contact"})
 _GO_ON = frozenset({"không dừng", "keep in touch"})
 
 #: Around what is said, and never what is said.
-_POLITE = frozenset(
-    [
-        "a",
-        "ah",
-        "nhe",
-        "nha",
-        "nghe",
-        "oi",
-        "em",
-        "anh",
-        "chi",
-        "ban",
-        "can",
-        "bo",
-        "cong",
-        "an",
-        "dong",
-        "chi",
-        "nhieu",
-        "lam",
-        "rat",
-        "please",
-        "sir",
-        "madam",
-        "officer",
-        "very",
-        "much",
-        "so",
-        "you",
-    ]
+_POLITE = _words(
+    "a ah nhe nha nghe oi em anh chi ban can bo cong an dong nhieu lam rat please sir madam officer very much so you"
 )
 _SMALL_TALK = frozenset(
     {
@@ -88,10 +65,8 @@ _NAMES_SELF = re.compile(
     r"|\bday la (?:so|nha|quan|chu|quan ly|khach san)\b|\bmy name\b|\bi am\b|\bi ?['’]? ?m\b|\bthis is\b"
 )
 #: "Chị Lan nhà nghỉ Hoa Sen đây": how people announce themselves; but not "anh ta đứng ở đây".
-_KIN = frozenset(f"{_SELF}|anh|chi|co|chu|bac|ong|ba|nha".split("|"))
-_BEFORE_HERE = frozenset(
-    ["o", "tai", "den", "gan", "quanh", "qua", "vao", "ra", "lai", "ngay", "tu", "cho", "ve", "toi", "len", "xuong"]
-)
+_KIN = _words("toi minh em chau tui tao anh chi co chu bac ong ba nha")
+_BEFORE_HERE = _words("o tai den gan quanh qua vao ra lai ngay tu cho ve toi len xuong")
 _ASKS_US = re.compile(
     r"\?|\b(?:cho|xin)(?: \w+)? hoi\b|\bhoi (?:chut|them|ve)\b"
     r"|^(?:bao gio|khi nao|lam sao|tai sao|vi sao|ai (?:day|vay|the))\b|\b(?:the nao|den dau) roi\b"

@@ -130,13 +130,15 @@ async def test_approval_reaches_the_owner_and_names_the_officer(world_with_area)
     lan.sees(phrase("place_state.active"))
 
 
-async def test_the_second_officer_comes_too_late(world_with_area):
-    lan = await world_with_area.person("lan")
-    first, second = await world_with_area.officer("binh"), await world_with_area.officer("chi", Role.AREA)
-    await enrols(lan)
+async def test_the_second_officer_comes_too_late(telegram_world):
+    world = telegram_world
+    lan = await world.person("lan")
+    first, second = await world.officer("binh"), await world.officer("chi", Role.AREA)
+    await enrols(lan, [*STEPS[:4], STEPS[5]])
+    late = await world.port.gateway.presses(second.chat.address, "Duyệt")
     await first.presses("Duyệt")
     await lan.looks()
-    await second.presses("Duyệt")
+    await second.acts(lambda: world.port.arrives(world.house, late))
     second.sees(phrase("place.decided"))
     lan.sees_nothing()
 

@@ -1,0 +1,58 @@
+"""Cards that ask several officers for one yes, and close for all of them once somebody has given it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.port import Outgoing, Recipient
+from db.tables.deliveries import Delivery, DeliveryState, Lane
+from deliveries.ledger import call_off, open_delivery
+
+
+async def show_card(session: AsyncSession, card: Outgoing, *, about: str, to: Recipient, now: datetime) -> None:
+    """Queue a card. `about` names what it asks for yes or no; everything under that name is closed together."""
+    await open_delivery(session, card, to=to, key=f"{about}/{uuid4().hex}", origin=about, lane=Lane.REPLY, now=now)
+
+
+async def close_cards(
+    session: AsyncSession,
+    closed: Outgoing,
+    *,
+    about: str,
+    readers: Collection[Recipient],
+    decided_in: Recipient | None = None,
+    besides: int | None = None,
+    now: datetime,
+) -> None:
+    """Rewrite every card about something so that it says what was decided, without buttons; what waits is called off.
+
+    Args:
+        closed: What the cards say from now on; its `brief` is said where messages cannot be rewritten.
+        readers: Chats that may still read it; those of officers who no longer may are left as they are.
+        decided_in: The chat that heard of it already: its copies are rewritten without another word.
+        besides: The delivery whose card was pressed and is rewritten by whoever answers the press.
+    """
+    await call_off(session, about, what="", now=now)
+    shown = await session.scalars(
+        select(Delivery).where(Delivery.origin == about, Delivery.edits.is_(None), Delivery.state == DeliveryState.SENT)
+    )
+    for delivery in shown:
+        chat = Recipient(delivery.channel, delivery.address)
+        if delivery.id == besides or not delivery.message_id or chat not in readers:
+            continue
+        await open_delivery(
+            session,
+            replace(closed, buttons=(), brief="" if chat == decided_in else closed.brief),
+            to=chat,
+            key=f"{about}/{uuid4().hex}",
+            origin=about,
+            lane=Lane.REPLY,
+            edits=delivery.message_id,
+            now=now,
+        )
