@@ -14,6 +14,7 @@ from telegram import Update
 
 from bot.errors import storage_failure
 from channels.inbound import AlreadyHandled, mark_handled, waiting_updates
+from channels.unreadable import bones
 from db.engine import Sessions
 from handlers.context import App
 
@@ -120,10 +121,8 @@ class Inbox:
 
     async def _act(self, channel: str, raw: dict[str, Any]) -> None:
         application = self._applications[channel]
-        try:
-            update = Update.de_json(raw, application.bot)
-        except Exception as error:  # whatever a malformed update makes the library raise
-            log.error("update_unreadable", channel=channel, error=type(error).__name__)
+        update = _read(channel, raw, application)
+        if update is None:
             await self._drop(channel, int(raw["update_id"]))
             return
         await application.process_update(update)
@@ -136,6 +135,16 @@ class Inbox:
         with contextlib.suppress(AlreadyHandled):
             async with self._sessions.begin() as session:
                 await mark_handled(session, channel, update_id, now=self._clock())
+
+
+def _read(channel: str, raw: dict[str, Any], application: App) -> Update | None:
+    """The update, or what of it can be answered, if anything can be read at all."""
+    for what in (raw, bones(raw)):
+        try:
+            return Update.de_json(dict(what), application.bot) if what is not None else None
+        except Exception as error:  # whatever a malformed update makes the library raise
+            log.warning("update_unreadable", channel=channel, error=type(error).__name__)
+    return None
 
 
 def _chat_in(raw: dict[str, Any]) -> object:
