@@ -12,6 +12,7 @@ import click
 
 from bot.bench_claim import claim_cost
 from bot.bench_kill import kill
+from bot.bench_places import places
 from bot.bench_process import memory, start
 from bot.bench_sending import cpu, rate, throughput
 from bot.bench_tools import Bench, Result, Run, scratch
@@ -22,6 +23,7 @@ BENCHES: dict[str, Bench] = {
     "cpu": cpu,
     "throughput": throughput,
     "claim": claim_cost,
+    "places": places,
     "memory": memory,
     "start": start,
     "kill": kill,

@@ -49,10 +49,9 @@ _CHATS_KEPT = timedelta(days=90)
 _AT_NIGHT = timedelta(hours=3)
 
 
-#: Large broadcasts go on in steps, so many a second at most, with a pause after each for whoever waits to write.
-_STEPS, _PAUSE = 20, 0.02
-#: How long a step is to keep others from writing, seconds.
-_STEP_SECONDS = 0.02
+#: How long a step of a large broadcast may keep others from writing, and rests afterwards so that they come in; and how
+#: much of each second is given to such steps, seconds.
+_STEP_SECONDS, _REST, _FOR_STEPS = 0.02, 0.02, 0.7
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class _Stride:
     def learn(self, seconds: float) -> None:
         """A step took so long: the next ones are smaller, or may be larger."""
         if seconds > _STEP_SECONDS:
-            self.size = max(STEP // 5, self.size // 2)
+            self.size = max(STEP // 2, self.size // 2)
         elif seconds < _STEP_SECONDS / 2:
             self.size = min(STEP * 4, self.size + STEP // 5)
 
@@ -129,14 +128,14 @@ class Jobs:
                 log.warning("reports_escalated", reports=passed)
 
     async def _go_on(self, do: _Do, now: datetime) -> None:
-        for _ in range(_STEPS):
-            began = time.monotonic()
+        until = time.monotonic() + _FOR_STEPS
+        while (began := time.monotonic()) < until:
             size = self._stride.size
-            if not await do(lambda session, size=size: go_on(session, now=now, policy=self._policy, size=size)):
+            if not await do(lambda session: go_on(session, now=now, policy=self._policy, size=size)):  # noqa: B023
                 return
             self._stride.learn(time.monotonic() - began)
             self._wake()
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_REST)
 
     async def minute(self) -> None:
         """List lost sends as unknown, end what has expired, forget what may be forgotten; raises as `second` does."""
