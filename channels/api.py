@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, cast
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, cast
+from urllib.parse import quote
 
 from telegram import Bot
-from telegram.error import NetworkError, TelegramError, TimedOut
+from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError, TimedOut
 from telegram.request import RequestData
 
 # Durations as timedelta, which is where python-telegram-bot is going; without this, making a RetryAfter warns.
@@ -16,6 +20,13 @@ os.environ.setdefault("PTB_TIMEDELTA", "true")
 
 #: File name, content, media type.
 File = tuple[str, bytes, str]
+#: What a file's path on the platform may look like: names of letters, digits and a few signs, none of them a dot or two.
+_FILE_PATH = re.compile(r"(?!\.{1,2}(?:/|$))[\w.~+=@,() -]+(?:/(?!\.{1,2}(?:/|$))[\w.~+=@,() -]+)*")
+_LONGEST_PATH = 512
+#: How long to wait before each further attempt to fetch a file that a gateway error kept from us, seconds.
+_FETCH_AGAIN = (0.5, 2.0)
+#: The longest a platform may tell us to wait before a file is given up, seconds: somebody waits for an answer.
+_FETCH_PATIENCE = 30.0
 
 
 class Unreachable(NetworkError):
@@ -73,3 +84,73 @@ async def call(bot: Bot, method: str, parameters: dict[str, Any], files: Mapping
 def api_id(text: str) -> int | str:
     """An id as Telegram spells it: a number when `text` is exactly one, else the text itself."""
     return int(text) if text.removeprefix("-").isdecimal() and str(int(text)) == text else text
+
+
+class CannotFetch(Exception):
+    """A file did not come: it is `too_big`, the platform does not give it out (`refused`), or did not answer
+    (`unreachable`), which may be over in a while."""
+
+    def __init__(self, reason: Literal["too_big", "refused", "unreachable"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def fetch_file(
+    bot: Bot, file_id: str, *, limit: int, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> bytes:
+    """The bytes of a file, asked of the Bot API server alone: whatever path it answers, nothing is read from this
+    computer's disk and no other address is spoken to (python-telegram-bot's own download does the first).
+
+    A gateway error is tried again twice, a 429 after exactly as long as it says; the caller sets the deadline.
+
+    Args:
+        limit: The most bytes that are taken.
+
+    Raises:
+        CannotFetch: It did not come, and why.
+    """
+    for pause in (*_FETCH_AGAIN, None):
+        try:
+            return await _fetch_once(bot, file_id, limit=limit)
+        except RetryAfter as error:
+            wait: float | None = max(1.0, _seconds(error.retry_after))
+        except BadRequest as error:
+            raise CannotFetch("too_big" if "too big" in error.message.lower() else "refused") from error
+        except (Forbidden, InvalidToken) as error:
+            raise CannotFetch("refused") from error
+        except TelegramError:
+            wait = pause
+        if pause is None or wait is None or wait > _FETCH_PATIENCE:
+            break
+        await sleep(wait)
+    raise CannotFetch("unreachable")
+
+
+async def _fetch_once(bot: Bot, file_id: str, *, limit: int) -> bytes:
+    described = await call(bot, "getFile", {"file_id": file_id})
+    if not isinstance(described, dict):
+        raise NoAnswer("getFile did not describe a file")
+    size = described.get("file_size")
+    if isinstance(size, int) and size > limit:
+        raise CannotFetch("too_big")
+    content = await bot.request.retrieve(f"{bot.base_file_url}/{quote(checked_path(described.get('file_path')))}")
+    if len(content) > limit:
+        raise CannotFetch("too_big")
+    return content
+
+
+def checked_path(path: object) -> str:
+    """A file's path below the Bot API server's root, as `getFile` answered it.
+
+    A server in local mode answers a path on its own disk, and a hostile relay whatever it would like us to read.
+
+    Raises:
+        CannotFetch: It is absolute, an address, climbs (`..`), is encoded, or is no path at all.
+    """
+    if not isinstance(path, str) or len(path) > _LONGEST_PATH or not _FILE_PATH.fullmatch(path):
+        raise CannotFetch("refused")
+    return path
+
+
+def _seconds(delay: int | timedelta) -> float:
+    return delay.total_seconds() if isinstance(delay, timedelta) else float(delay)

@@ -78,7 +78,9 @@ class TelegramRequest(BaseRequest):
                 connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=300),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=self._trust_env,
-                headers={"User-Agent": "binhyen"},
+                # Never compressed: what a small answer swells to must not be somebody else's to choose.
+                auto_decompress=False,
+                headers={"User-Agent": "binhyen", "Accept-Encoding": "identity"},
             )
 
     async def shutdown(self) -> None:

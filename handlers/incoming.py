@@ -7,10 +7,11 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import filetype
-from telegram import Message
+from telegram import Bot, Message
 from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
+from channels import api
 from channels.port import Media, MediaKind, Place
 from handlers.conversation import Answer
 from reports.pictures import NotAPicture, clean_picture
@@ -49,24 +50,18 @@ async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Medi
     `keep_name`: the name of an officer's document says what it is, that of a reporter's may say who they are.
 
     Raises:
-        Refusal: `media.too_big`, `media.not_fetched` (try again), `media.unreadable`.
+        Refusal: `media.too_big`, `media.not_fetched` (try again), `media.not_given` (the platform will not give it
+            out), `media.unreadable`.
     """
     found = _file_of(message)
     if found is None:
         raise Refusal("media.unknown")
     kind, file_id, size, mime = found
     if (size or 0) > MAX_FILE:
-        raise Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
+        raise _too_big()
     with contextlib.suppress(TelegramError):
         await message.reply_chat_action(ChatAction.TYPING)
-    try:
-        async with asyncio.timeout(_FETCH_TIMEOUT):
-            file = await message.get_bot().get_file(file_id)
-            content = bytes(await file.download_as_bytearray())
-    except (TelegramError, TimeoutError) as error:
-        raise Refusal("media.not_fetched") from error
-    if len(content) > MAX_FILE:
-        raise Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
+    content = await _fetched(message.get_bot(), file_id)
     # What the sender's app calls it is not to be relied on: a camera's picture says where it was taken.
     if kind == "photo" or any((said or "").startswith("image/") for said in (mime, filetype.guess_mime(content))):
         return await _picture(content, kind)
@@ -75,6 +70,26 @@ async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Medi
         return Media(kind, given or "tep", mime or "application/octet-stream", content), None
     name = {"video": "video.mp4", "voice": "ghi-am.ogg"}.get(kind, "tep" + _suffix(mime))
     return Media(kind, name, mime or "application/octet-stream", content), None
+
+
+async def _fetched(bot: Bot, file_id: str) -> bytes:
+    try:
+        async with asyncio.timeout(_FETCH_TIMEOUT):
+            return await api.fetch_file(bot, file_id, limit=MAX_FILE)
+    except TimeoutError as error:
+        raise Refusal("media.not_fetched") from error
+    except api.CannotFetch as error:
+        match error.reason:
+            case "too_big":
+                raise _too_big() from error
+            case "refused":
+                raise Refusal("media.not_given") from error
+            case _:
+                raise Refusal("media.not_fetched") from error
+
+
+def _too_big() -> Refusal:
+    return Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
 
 
 async def _picture(content: bytes, kind: MediaKind) -> tuple[Media, Media | None]:

@@ -217,6 +217,12 @@ def _is_time(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("datetime", "date")
 
 
+def test_files_are_fetched_by_our_own_request_only():
+    """python-telegram-bot's download reads the local path that a server in local mode, or a hostile one, answers."""
+    own_downloads = ("get_file", "download_to_drive", "download_to_memory", "download_as_bytearray")
+    assert not {path for path, tree in SOURCES.items() for _ in calls(tree, *own_downloads)}
+
+
 def test_every_module_says_what_it_is_for():
     silent = {path for path, tree in SOURCES.items() if tree.body and not ast.get_docstring(tree)}
     assert not silent
