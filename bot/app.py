@@ -20,6 +20,7 @@ from telegram.error import TelegramError
 from telegram.ext import Application, ContextTypes, ExtBot
 
 from bot.errors import on_error
+from bot.forgetful import ForgetfulApplication
 from bot.inbox import Inbox
 from bot.jobs import Jobs
 from bot.lock import sole_process
@@ -211,6 +212,7 @@ def make_application(line: Line, services: Services) -> App:
     """The real python-telegram-bot application of one channel: no updater, no job queue, state in our tables."""
     application: App = (
         Application.builder()
+        .application_class(ForgetfulApplication)
         .bot(line.bot)
         .updater(None)
         .job_queue(None)
