@@ -11,7 +11,7 @@ from handlers.context import BotData, Context
 
 
 class _Nothing(dict[int, BotData]):
-    """Something empty for everybody, kept for nobody; the library's own keeps an entry for every id it was asked for."""
+    """Something empty for everybody, kept for nobody; the library keeps an entry for whoever it was asked about."""
 
     def __missing__(self, key: int) -> BotData:
         return {}

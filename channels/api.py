@@ -20,7 +20,7 @@ os.environ.setdefault("PTB_TIMEDELTA", "true")
 
 #: File name, content, media type.
 File = tuple[str, bytes, str]
-#: What a file's path on the platform may look like: names of letters, digits and a few signs, none of them a dot or two.
+#: What a file's path on the platform may look like: names of letters, digits and a few signs, none just a dot or two.
 _FILE_PATH = re.compile(r"(?!\.{1,2}(?:/|$))[\w.~+=@,() -]+(?:/(?!\.{1,2}(?:/|$))[\w.~+=@,() -]+)*")
 _LONGEST_PATH = 512
 #: How long to wait before each further attempt to fetch a file that a gateway error kept from us, seconds.

@@ -24,6 +24,7 @@ from officers.accounts import actor_for
 from officers.permissions import Actor
 from officers.policy import Policy
 from reports.codes import Attempts, NoReceiptReady, Receipts
+from reports.darkroom import Darkroom
 from texts.refusal import Refusal
 
 _T = TypeVar("_T")
@@ -56,6 +57,7 @@ class Services:
         rate: Messages a second a channel sends, to say when a broadcast ends; None is without limit.
         receipts: Receipt codes made ahead.
         attempts: How often codes may be tried.
+        darkroom: Where pictures are opened, one at a time.
     """
 
     sessions: Sessions
@@ -67,6 +69,7 @@ class Services:
     erase_transcript: Callable[[AsyncSession, Recipient], Awaitable[None]] = nothing_kept
     receipts: Receipts = field(default_factory=Receipts)
     attempts: Attempts = field(default_factory=Attempts)
+    darkroom: Darkroom = field(default_factory=Darkroom)
 
 
 class ReadFirst(Exception):

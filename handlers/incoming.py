@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 
 import filetype
 from telegram import Bot, Message
@@ -13,8 +12,9 @@ from telegram.error import TelegramError
 
 from channels import api
 from channels.port import Media, MediaKind, Place
+from handlers.context import Services
 from handlers.conversation import Answer
-from reports.pictures import NotAPicture, clean_picture
+from reports.pictures import NotAPicture, TooLarge
 from texts.catalogue import Html
 from texts.markup import clean
 from texts.refusal import Refusal
@@ -24,8 +24,6 @@ MAX_FILE = 20 * 1024 * 1024
 #: How long fetching one file may take, seconds.
 _FETCH_TIMEOUT = 60
 _NAME_LIMIT = 100
-#: One picture at a time: opened, the largest we take fills several hundred megabytes.
-_PAINTER = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
 
 def has_file(message: Message) -> bool:
@@ -43,7 +41,7 @@ def answer_of(message: Message) -> Answer:
     return Answer(text=clean(text).strip(), html=_without_controls(marked), phone=_own_phone(message), place=place)
 
 
-async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Media, Media | None]:
+async def fetch_file(message: Message, services: Services, *, keep_name: bool = False) -> tuple[Media, Media | None]:
     """The file of a message: what others may see of it, and the original when that is something else.
 
     A picture is drawn anew, without anything a camera or an app wrote into it. Names people gave are kept only with
@@ -51,7 +49,7 @@ async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Medi
 
     Raises:
         Refusal: `media.too_big`, `media.not_fetched` (try again), `media.not_given` (the platform will not give it
-            out), `media.unreadable`.
+            out), `media.unreadable`, `media.too_many_pixels`.
     """
     found = _file_of(message)
     if found is None:
@@ -64,7 +62,7 @@ async def fetch_file(message: Message, *, keep_name: bool = False) -> tuple[Medi
     content = await _fetched(message.get_bot(), file_id)
     # What the sender's app calls it is not to be relied on: a camera's picture says where it was taken.
     if kind == "photo" or any((said or "").startswith("image/") for said in (mime, filetype.guess_mime(content))):
-        return await _picture(content, kind)
+        return await _picture(content, services)
     if keep_name and message.document is not None and message.document.file_name:
         given = " ".join(clean(message.document.file_name).replace("/", " ").split())[-_NAME_LIMIT:]
         return Media(kind, given or "tep", mime or "application/octet-stream", content), None
@@ -92,9 +90,11 @@ def _too_big() -> Refusal:
     return Refusal("media.too_big", limit=MAX_FILE // 1024 // 1024)
 
 
-async def _picture(content: bytes, kind: MediaKind) -> tuple[Media, Media | None]:
+async def _picture(content: bytes, services: Services) -> tuple[Media, Media | None]:
     try:
-        fresh = await asyncio.get_running_loop().run_in_executor(_PAINTER, clean_picture, content)
+        fresh = await services.darkroom.clean(services.sessions.begin, content, now=services.clock())
+    except TooLarge as error:
+        raise Refusal("media.too_many_pixels") from error
     except NotAPicture as error:
         raise Refusal("media.unreadable") from error
     return Media("photo", "anh.jpg", "image/jpeg", fresh), Media("document", "goc", "application/octet-stream", content)

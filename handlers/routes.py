@@ -117,7 +117,8 @@ async def on_message(update: Update, context: Context) -> None:
         # Fetched before the transaction: nobody waits for a slow download.
         flow = await _present_flow(update, context)
         if flow is None or flow.wants_media:
-            fetch = partial(incoming.fetch_file, message, keep_name=flow is notices.COMPOSE)
+            is_named = flow is notices.COMPOSE
+            fetch = partial(incoming.fetch_file, message, context.services, keep_name=is_named)
             view, original = await context.once("file", fetch)
             answer = replace(answer, media=view, media_original=original)
     answer = replace(answer, tried=await reports.try_code(context, update, answer.text))

@@ -1,6 +1,18 @@
 """Every table, so that the metadata is whole wherever one of them is imported."""
 
-from db.tables import broadcasts, conversations, deliveries, establishments, inbound, officers, reports, sealing, web
+from db.tables import (
+    broadcasts,
+    conversations,
+    deliveries,
+    establishments,
+    inbound,
+    officers,
+    reports,
+    sealing,
+    standing,
+    troubles,
+    web,
+)
 
 __all__ = [
     "broadcasts",
@@ -11,5 +23,7 @@ __all__ = [
     "officers",
     "reports",
     "sealing",
+    "standing",
+    "troubles",
     "web",
 ]

@@ -20,8 +20,12 @@ from telegram import Update
 
 from channels.api import CannotFetch, checked_path, fetch_file
 from channels.telegram import TelegramChannel
+from db.engine import Sessions
+from handlers.context import Services
 from handlers.incoming import fetch_file as fetch_for
+from officers.policy import Policy
 from tests.botapi import FakeBotApi, Fault
+from tests.conftest import KEYS
 from texts.refusal import Refusal
 
 SECRET = b"a2V5IG9mIHRoZSB0ZXN0cywgdGhpcnR5IHR3byBieXQ="
@@ -63,6 +67,11 @@ async def bot(relay):
     await channel.start()
     yield channel.bot
     await channel.close()
+
+
+@pytest.fixture
+def services(sqlite_engine, clock):
+    return Services(Sessions(sqlite_engine, KEYS), clock, Policy(unit_name="Công an Phường 2"))
 
 
 @pytest.fixture
@@ -238,21 +247,23 @@ def refusal(code: int, description: str, **more: Any) -> dict[str, Any]:
         (refusal(400, "Bad Request: invalid file_id"), "media.not_given"),
     ],
 )
-async def test_whoever_sent_it_is_told_why_a_file_never_comes_and_it_is_not_asked_for_again(relay, bot, answer, key):
+async def test_whoever_sent_it_is_told_why_a_file_never_comes_and_it_is_not_asked_for_again(
+    relay, bot, services, answer, key
+):
     relay.faults.append(Fault("getFile", "refuse", times=9, **answer))
 
     with pytest.raises(Refusal) as refused:
-        await fetch_for(message_with_a_file(relay, bot))
+        await fetch_for(message_with_a_file(relay, bot), services)
 
     assert refused.value.key == key
     assert [method for method, _ in relay.calls].count("getFile") == 1
 
 
-async def test_whoever_sent_it_is_told_when_a_relay_offers_a_path_of_ours(relay, bot, secret_file):
+async def test_whoever_sent_it_is_told_when_a_relay_offers_a_path_of_ours(relay, bot, services, secret_file):
     relay.path = str(secret_file)
 
     with pytest.raises(Refusal) as refused:
-        await fetch_for(message_with_a_file(relay, bot))
+        await fetch_for(message_with_a_file(relay, bot), services)
 
     assert refused.value.key == "media.not_given"
 

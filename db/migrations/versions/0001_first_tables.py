@@ -121,6 +121,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sealed_words")),
     )
     op.create_table(
+        "standing",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("identity", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("is_closed", sa.Boolean(), nullable=False),
+        sa.Column("seen_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_standing")),
+    )
+    op.create_table(
         "text_menus",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
@@ -131,6 +140,19 @@ def upgrade() -> None:
     with op.batch_alter_table("text_menus", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_text_menus_day"), ["day"], unique=False)
 
+    op.create_table(
+        "troubles",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("item", sa.String(length=64), nullable=False),
+        sa.Column("attempts", sa.SmallInteger(), nullable=False),
+        sa.Column("day", Instant(), nullable=False),
+        sa.Column("not_before", Instant(), nullable=True),
+        sa.Column("reference", sa.String(length=8), nullable=True),
+        sa.Column("parked", sa.Boolean(), nullable=False),
+        sa.Column("told", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "item", name=op.f("pk_troubles")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "web_chats",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -849,6 +871,8 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_text_menus_day"))
 
     op.drop_table("text_menus")
+    op.drop_table("troubles")
+    op.drop_table("standing")
     op.drop_table("sealed_words")
     op.drop_table("officers")
     with op.batch_alter_table("media", schema=None) as batch_op:
