@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.opening import finish_done, go_on, keep_the_night, open_due
-from broadcasts.progress import count_news, follow
+from broadcasts.progress import Progress, count_news, follow
 from broadcasts.shifting import STEP
 from channels.gateway import forget_menus
 from channels.inbound import forget_updates
 from channels.languages import language_of
+from channels.port import Outgoing
 from channels.web_store import purge
 from db.engine import Sessions
 from db.erasure import settle_erasure, shuffle_rows
+from db.tables.broadcasts import Notice
+from db.tables.reports import Report
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
-from deliveries.conversations import expired_talks
+from deliveries.conversations import EXPIRED, expired_chats, take_expired
+from deliveries.troubles import Parked, each, forget_troubles, parked_and_not_told
 from deliveries.wording import message
 from handlers.answers import EXPECT, MAY_SEND, drop_pieces
 from handlers.conversation import has_keyboard
 from handlers.reports import OFFER, REPORT
+from officers.accounts import officers_with
+from officers.permissions import TABLE, Permission, Role
 from officers.policy import Policy
 from reports.codes import Receipts
 from reports.intake import keep_unfinished
@@ -47,8 +52,12 @@ _LEFT_OVERS_KEPT = timedelta(days=30)
 _CHATS_KEPT = timedelta(days=90)
 #: When the night's work begins, after midnight.
 _AT_NIGHT = timedelta(hours=3)
-
-
+#: What nobody has tried to do for so long is not in trouble any more: it is gone.
+_TROUBLES_KEPT = timedelta(days=30)
+#: A part of a tick that fails as a whole rests: a second, doubling, at most this long.
+_LONGEST_REST = timedelta(seconds=15)
+#: How often a failure that goes on is said again.
+_SAID_AGAIN = timedelta(hours=1)
 #: How long a step of a large broadcast may keep others from writing, and rests afterwards so that they come in; and how
 #: much of each second is given to such steps, seconds.
 _STEP_SECONDS, _REST, _FOR_STEPS = 0.02, 0.02, 0.7
@@ -69,11 +78,45 @@ class _Stride:
 
 
 class _Do(Protocol):
-    async def __call__(self, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T | None: ...
+    async def __call__(self, part: str, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T | None: ...
+
+
+class _Rests:
+    """Which parts of the ticks fail, until when they rest, and what was said about them."""
+
+    def __init__(self) -> None:
+        self._failing: dict[str, tuple[int, datetime, str, datetime]] = {}
+
+    def rests(self, part: str, now: datetime) -> bool:
+        """Whether a part failed so lately that it is left alone; never long, also when the clock was set back."""
+        found = self._failing.get(part)
+        return found is not None and now < found[1] <= now + _LONGEST_REST
+
+    def worked(self, part: str) -> None:
+        """It does again."""
+        if self._failing.pop(part, None) is not None:
+            log.info("tick_works_again", part=part)
+
+    def failed(self, part: str, error: Exception, now: datetime) -> None:
+        """Let it rest; said once, and again every hour or when the failure is another one."""
+        failures, _, said, said_at = self._failing.get(part, (0, now, "", now))
+        name = type(error).__name__
+        if said != name or now - said_at >= _SAID_AGAIN:
+            said_at = now
+            if isinstance(error, SQLAlchemyError | OSError):
+                log.error("tick_storage_failed", part=part, error=name)
+            else:
+                log.error("tick_failed", part=part, exc_info=error)
+        rest = min(timedelta(seconds=2 ** min(failures, 10)), _LONGEST_REST)
+        self._failing[part] = (failures + 1, now + rest, name, said_at)
 
 
 class Jobs:
-    """What happens by itself as time passes."""
+    """What happens by itself as time passes.
+
+    Args:
+        remember: What is to be written down once a minute besides.
+    """
 
     def __init__(
         self,
@@ -84,6 +127,7 @@ class Jobs:
         wake: Callable[[], None],
         rate: Callable[[], float | None] = lambda: None,
         receipts: Receipts,
+        remember: Callable[[AsyncSession, datetime], Awaitable[None]] | None = None,
     ) -> None:
         self._sessions = sessions
         self._policy = policy
@@ -93,65 +137,70 @@ class Jobs:
         self._receipts = receipts
         self._shuffled: date | None = None
         self._stride = _Stride()
-
-    def schedule(self, scheduler: AsyncIOScheduler) -> None:
-        """Put the ticks on a scheduler; a tick still running is not started a second time."""
-        for tick, seconds in ((self.second, 1), (self.minute, 60), (self.refill, 1)):
-            scheduler.add_job(
-                self._guarded(tick),
-                "interval",
-                seconds=seconds,
-                max_instances=1,
-                coalesce=True,
-                misfire_grace_time=None,
-            )
+        self._remember = remember
+        self._rests = _Rests()
 
     async def second(self) -> None:
-        """Open what is due, escalate what nobody took, follow what is running.
-
-        Raises:
-            ExceptionGroup: Some of it failed; all the rest was done.
-        """
+        """Open what is due, escalate what nobody took, follow what is running; what fails is said and does not keep
+        the rest from being done."""
         now = self._clock()
-        async with self._tick() as do:
-            opened = await do(lambda session: open_due(session, now=now, policy=self._policy))
-            passed = await do(lambda session: escalate_due(session, now=now, policy=self._policy))
-            await do(lambda session: keep_the_night(session, now=now, policy=self._policy))
-            await do(lambda session: finish_done(session, now=now))
-            async with self._sessions.reading() as reading:
-                counted = await count_news(reading, now=now)
-            await do(lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy, counted=counted))
+        async with self._tick(now) as do:
+            opened = await do("open", lambda session: open_due(session, now=now, policy=self._policy))
+            passed = await do("escalate", lambda session: escalate_due(session, now=now, policy=self._policy))
+            await do("night", lambda session: keep_the_night(session, now=now, policy=self._policy))
+            await do("finish", lambda session: finish_done(session, now=now))
+            counted = await self._count(now)
+            await do(
+                "follow",
+                lambda session: follow(session, now=now, rate=self._rate(), policy=self._policy, counted=counted),
+            )
+            await do("alarm", lambda session: tell_of_troubles(session, now=now))
             await self._go_on(do, now)
             if opened:
                 log.info("broadcasts_opened", broadcasts=opened)
             if passed:
                 log.warning("reports_escalated", reports=passed)
 
+    async def _count(self, now: datetime) -> Mapping[int, Progress]:
+        """What large broadcasts count, read where nobody who writes waits for it."""
+        try:
+            async with self._sessions.reading() as session:
+                return await count_news(session, now=now)
+        except Exception as error:
+            self._rests.failed("count", error, now)
+            return {}
+
     async def _go_on(self, do: _Do, now: datetime) -> None:
         until = time.monotonic() + _FOR_STEPS
         while (began := time.monotonic()) < until:
             size = self._stride.size
-            if not await do(lambda session: go_on(session, now=now, policy=self._policy, size=size)):  # noqa: B023
+            if not await do("go_on", lambda session: go_on(session, now=now, policy=self._policy, size=size)):  # noqa: B023
                 return
             self._stride.learn(time.monotonic() - began)
             self._wake()
             await asyncio.sleep(_REST)
 
     async def minute(self) -> None:
-        """List lost sends as unknown, end what has expired, forget what may be forgotten; raises as `second` does."""
+        """List lost sends as unknown, end what has expired, forget what may be forgotten; fails as `second` does."""
         now = self._clock()
-        async with self._tick() as do:
-            lost = await do(lambda session: ledger.recover(session, now=now))
+        async with self._tick(now) as do:
+            if self._remember is not None:
+                remember = self._remember
+                await do("remember", lambda session: remember(session, now))
+            lost = await do("recover", lambda session: ledger.recover(session, now=now))
             if lost:
                 log.warning("sends_unknown", deliveries=lost)
-            await do(lambda session: ledger.expire(session, now=now))
-            await do(lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
-            await do(lambda session: forget_buttons(session, now=now))
-            await do(lambda session: forget_links(session, now=now))
-            await do(lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
-            await do(lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT))
-            await do(lambda session: forget_menus(session, now=now))
-            await do(lambda session: end_expired_talks(session, now=now, policy=self._policy))
+            await do("expire", lambda session: ledger.expire(session, now=now))
+            await do("left_over", lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
+            await do("buttons", lambda session: forget_buttons(session, now=now))
+            await do("links", lambda session: forget_links(session, now=now))
+            await do("updates", lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
+            await do(
+                "chats", lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT)
+            )
+            await do("menus", lambda session: forget_menus(session, now=now))
+            await do("talks", lambda session: end_expired_talks(session, now=now, policy=self._policy))
+            await do("troubles", lambda session: forget_troubles(session, before=now - _TROUBLES_KEPT))
         await self._clean_the_disk(now)
 
     async def _clean_the_disk(self, now: datetime) -> None:
@@ -166,61 +215,85 @@ class Jobs:
         await self._receipts.refill()
 
     @asynccontextmanager
-    async def _tick(self) -> AsyncIterator[_Do]:
-        """Each piece of work is a transaction of its own, and none keeps those after it from being done: a notice
+    async def _tick(self, now: datetime) -> AsyncIterator[_Do]:
+        """Each piece of work is a transaction of its own, and none keeps those after it from being done: notices
         that cannot be opened must not keep reports from being escalated."""
-        failed: list[Exception] = []
 
-        async def do(work: Callable[[AsyncSession], Awaitable[_T]]) -> _T | None:
+        async def do(part: str, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T | None:
+            if self._rests.rests(part, now):
+                return None
             try:
                 async with self._sessions.begin() as session:
-                    return await work(session)
+                    done = await work(session)
             except Exception as error:
-                failed.append(error)
+                self._rests.failed(part, error, now)
                 return None
+            self._rests.worked(part)
+            return done
 
         yield do
         self._wake()
-        if failed:
-            raise ExceptionGroup("a part of the tick failed", failed)
-
-    def _guarded(self, tick: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        async def run() -> None:
-            try:
-                await tick()
-            except asyncio.CancelledError:
-                return  # the scheduler is going down; its own log would call this an error
-            except ExceptionGroup as failed:
-                for error in failed.exceptions:
-                    if isinstance(error, SQLAlchemyError | OSError):
-                        log.error("tick_storage_failed", tick=tick.__name__, error=type(error).__name__)
-                    else:
-                        log.error("tick_failed", tick=tick.__name__, exc_info=error)
-
-        return run
 
 
 async def end_expired_talks(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
     """End the conversations nobody went on with, each with a word; a report begun is kept and marked incomplete."""
-    for talk in await expired_talks(session, now=now):
-        if talk.flow in (OFFER.name, EXPECT.name):
-            continue  # one stray word, answered long ago; a question nobody had to answer
-        key = "talk.expired"
-        if talk.flow == MAY_SEND.name:
-            await drop_pieces(session, talk)
-            key = "answer.expired"
-        if talk.flow == REPORT.name and talk.answers.get("report") is not None:
-            await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)
-            key = "report.expired"
-        said = message(await language_of(session, talk.chat), key)
-        await ledger.open_delivery(
-            session,
-            replace(said, drops_keyboard=has_keyboard(talk)),
-            to=talk.chat,
-            key=f"talk:{talk.serial}/expired/{now.isoformat()}",
-            origin="talk",
-            lane=ledger.Lane.REMINDER,
-            passing=True,
-            hide_address=True,
-            now=now,
-        )
+    chats = await expired_chats(session, now=now)
+    await each(
+        session,
+        EXPIRED,
+        chats,
+        lambda chat: _end_expired(session, chat, now=now, policy=policy),
+        now=now,
+        name=lambda chat: chat,
+    )
+
+
+async def _end_expired(session: AsyncSession, chat: str, *, now: datetime, policy: Policy) -> None:
+    talk = await take_expired(session, chat)
+    if talk is None or talk.flow in (OFFER.name, EXPECT.name):
+        return  # nothing to go on from; one stray word, answered long ago; a question nobody had to answer
+    key = "talk.expired"
+    if talk.flow == MAY_SEND.name:
+        await drop_pieces(session, talk)
+        key = "answer.expired"
+    if talk.flow == REPORT.name and talk.answers.get("report") is not None:
+        await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)
+        key = "report.expired"
+    said = message(await language_of(session, talk.chat), key)
+    await ledger.open_delivery(
+        session,
+        replace(said, drops_keyboard=has_keyboard(talk)),
+        to=talk.chat,
+        key=f"talk:{talk.serial}/expired/{now.isoformat()}",
+        origin="talk",
+        lane=ledger.Lane.REMINDER,
+        passing=True,
+        hide_address=True,
+        now=now,
+    )
+
+
+async def tell_of_troubles(session: AsyncSession, *, now: datetime) -> None:
+    """Tell administrators, once, what could not be done; whoever handles reports as well when it is a report."""
+    for parked in await parked_and_not_told(session):
+        roles = {Role.ADMIN, *TABLE[Permission.HANDLE_REPORTS]} if parked.kind == "report" else {Role.ADMIN}
+        said = await _said_of(session, parked)
+        for officer in await officers_with(session, roles):
+            await ledger.open_delivery(
+                session,
+                said,
+                to=officer.chat,
+                key=f"trouble:{parked.reference}/{officer.chat}",
+                origin="trouble",
+                lane=ledger.Lane.REPORT,
+                now=now,
+            )
+
+
+async def _said_of(session: AsyncSession, parked: Parked) -> Outgoing:
+    reference = parked.reference
+    if parked.kind == "report" and (report := await session.get(Report, int(parked.item))):
+        return message("vi", "trouble.report", number=report.number, reference=reference)
+    if parked.kind == "notice" and (notice := await session.get(Notice, int(parked.item))):
+        return message("vi", "trouble.notice", number=notice.number, reference=reference)
+    return message("vi", "trouble.other", reference=reference)

@@ -25,6 +25,7 @@ from db.tables.broadcasts import (
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState
 from deliveries.ledger import open_content, open_delivery
+from deliveries.troubles import each, may_be_tried
 from deliveries.wording import button, message, rows
 from officers.policy import Policy
 from officers.quiet import is_quiet, quiet_ends
@@ -39,7 +40,7 @@ async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> l
     the others. Returns the ids of the broadcasts begun.
 
     A notice that is more than MOST_LATE late is called off; one that would leave in quiet hours, though its author was
-    not asked, waits for their end. Its author is told of either.
+    not asked, waits for their end. Its author is told of either. One that cannot be opened keeps no other from it.
     """
     due = await session.scalars(
         select(Notice)
@@ -48,19 +49,23 @@ async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> l
             Notice.scheduled_for <= now,
             # Its audience is still being written down.
             ~select(NoticePart.part).where(NoticePart.notice_id == Notice.id).exists(),
+            may_be_tried("notice", Notice.id, now=now),
         )
         .order_by(Notice.urgent.desc(), Notice.scheduled_for)
         .limit(20)
         .with_for_update(skip_locked=True)
     )
-    begun = []
-    for notice in due:
+    begun: list[int] = []
+
+    async def begin_one(notice: Notice) -> None:
         if notice.scheduled_for is not None and now - notice.scheduled_for > MOST_LATE:
             await _skip(session, notice, now=now)
         elif (morning := leaves_at(notice, now=now, policy=policy)) > now:
             await _put_off(session, notice, morning, now=now, policy=policy)
         elif (broadcast_id := await _begin(session, notice, now=now, policy=policy)) is not None:
             begun.append(broadcast_id)
+
+    await each(session, "notice", due, begin_one, now=now)
     if begun:
         await _open_more(session, now=now, policy=policy, size=STEP)
     return begun

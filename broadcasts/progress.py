@@ -17,6 +17,7 @@ from broadcasts.shifting import leaves_at
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries.ledger import AGAIN, COPIES, open_delivery
+from deliveries.troubles import each, may_be_tried
 from deliveries.wording import Rows, button, from_html, html
 from officers.policy import Policy
 from texts.times import say_time
@@ -182,22 +183,43 @@ async def follow(
         counted: What `count_news` counted a moment ago; what is not in it is counted here if it is small.
     """
     rows = await session.execute(
-        select(Broadcast, Notice).join(Notice, Notice.id == Broadcast.notice_id).where(*_to_follow(now))
+        select(Broadcast, Notice)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(*_to_follow(now), may_be_tried("progress", Broadcast.id, now=now))
     )
-    for broadcast, notice in rows:
-        progress = await _count_here(session, broadcast, notice, counted or {})
-        if progress is None:
-            continue
-        markup = progress_markup(notice, progress, now=now, rate=rate, policy=policy)
-        # What is still expected to end at a certain minute changes by itself; that alone is no news.
-        news = hashlib.sha256(repr((notice.state, progress)).encode()).digest()
-        if news == broadcast.progress_said:
-            broadcast.progress_at = now  # counted; not again before EVERY has passed
-            continue
-        if await _say(session, broadcast, notice, markup, now=now):
-            broadcast.progress_said = news
-            broadcast.progress_at = now
-            broadcast.confirmed_until = now - _MARGIN
+    await each(
+        session,
+        "progress",
+        [(row[0], row[1]) for row in rows],
+        lambda pair: _follow(session, *pair, now=now, rate=rate, policy=policy, counted=counted or {}),
+        now=now,
+        name=lambda pair: pair[0].id,
+    )
+
+
+async def _follow(
+    session: AsyncSession,
+    broadcast: Broadcast,
+    notice: Notice,
+    *,
+    now: datetime,
+    rate: float | None,
+    policy: Policy,
+    counted: Mapping[int, Progress],
+) -> None:
+    progress = await _count_here(session, broadcast, notice, counted)
+    if progress is None:
+        return
+    markup = progress_markup(notice, progress, now=now, rate=rate, policy=policy)
+    # What is still expected to end at a certain minute changes by itself; that alone is no news.
+    news = hashlib.sha256(repr((notice.state, progress)).encode()).digest()
+    if news == broadcast.progress_said:
+        broadcast.progress_at = now  # counted; not again before EVERY has passed
+        return
+    if await _say(session, broadcast, notice, markup, now=now):
+        broadcast.progress_said = news
+        broadcast.progress_at = now
+        broadcast.confirmed_until = now - _MARGIN
 
 
 def _to_follow(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,12 +17,16 @@ from channels.port import Recipient
 from db.engine import keys_of
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.tables.conversations import Conversation
+from deliveries.troubles import may_be_tried
 
 #: A conversation nobody goes on with ends after this long, with a word.
 LIFETIME = timedelta(hours=24)
 #: In how many of the hours after this one a conversation may end.
 _HOURS = LIFETIME // timedelta(hours=1)
+#: What an expired conversation is called where one cannot be ended.
+EXPIRED = "talk"
 _PURPOSE = "conversation"
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -77,31 +82,41 @@ async def end_talk(session: AsyncSession, chat: Recipient) -> None:
     await session.execute(delete(Conversation).where(Conversation.chat == key))
 
 
-async def expired_talks(session: AsyncSession, *, now: datetime, limit: int = 50) -> list[Talk]:
-    """Take out the conversations whose time has passed; the caller says a word about each.
+async def expired_chats(session: AsyncSession, *, now: datetime, limit: int = 50) -> list[str]:
+    """The keys of the conversations whose time has passed.
 
     What lives on ends in one of the hours to come, and those have known marks: all else has expired, however long
-    ago, but for this hour's, which are opened. One that cannot be opened is dropped: there is nothing to go on from.
+    ago, but for this hour's, which are opened.
     """
     keys = keys_of(session)
     to_come = [_hour_mark(keys, now + timedelta(hours=hours)) for hours in range(1, _HOURS + 1)]
     rows = await session.execute(
-        select(Conversation.chat, Conversation.sealed).where(Conversation.hour.not_in(to_come))
+        select(Conversation.chat, Conversation.sealed).where(
+            Conversation.hour.not_in(to_come), may_be_tried(EXPIRED, Conversation.chat, now=now)
+        )
     )
-    over: dict[str, Talk | None] = {}
+    over: list[str] = []
     for chat, sealed in rows:
         found = _open(session, chat, sealed)
         if found is None or found[1] <= now:
-            over[chat] = found[0] if found is not None else None
+            over.append(chat)
         if len(over) >= limit:
             break
-    gone = await session.scalars(
+    return over
+
+
+async def take_expired(session: AsyncSession, chat: str) -> Talk | None:
+    """Take out the conversation under a key; None when nothing in it can be read any more."""
+    sealed = await session.scalar(
         delete(Conversation)
-        .where(Conversation.chat.in_(list(over)), Conversation.hour.not_in(to_come))
-        .returning(Conversation.chat)
+        .where(Conversation.chat == chat)
+        .returning(Conversation.sealed)
         .execution_options(synchronize_session=False)
     )
-    return [talk for chat in gone if (talk := over[chat]) is not None]
+    found = _open(session, chat, sealed) if sealed is not None else None
+    if sealed is not None and found is None:
+        log.warning("conversation_unreadable")
+    return found[0] if found is not None else None
 
 
 def _hour_mark(keys: KeyRing, at: datetime) -> str:
@@ -114,5 +129,5 @@ def _open(session: AsyncSession, chat: str, sealed: bytes) -> tuple[Talk, dateti
         body = json.loads(unpadded(keys_of(session).open(_PURPOSE, sealed, bound_to=chat)))
         ends_at = datetime.fromisoformat(body.pop("ends_at"))
         return Talk(Recipient.parse(body.pop("chat")), **body), ends_at
-    except (CannotOpen, ValueError, LookupError, TypeError):
+    except (CannotOpen, ValueError, LookupError, TypeError, AttributeError):
         return None

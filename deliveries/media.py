@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from base64 import b64decode, b64encode
 from typing import cast
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,6 +49,7 @@ _TYPES = frozenset(
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     }
 )
+log = structlog.get_logger(__name__)
 
 
 def known_type(said: str) -> str:
@@ -76,11 +79,57 @@ async def load_media(session: AsyncSession, media_id: int) -> Media:
     row, content = await session.get(MediaRow, media_id), await session.get(MediaContent, media_id)
     if row is None or content is None:
         raise LookupError(media_id)
-    about = json.loads(unpadded(keys_of(session).open(_PURPOSE, row.about, bound_to=str(media_id))))
-    kind, name, mime, key = about
+    kind, name, mime, key = _about(session, row)
     nonce, body = content.sealed[:_NONCE_BYTES], content.sealed[_NONCE_BYTES:]
     try:
         plain = AESGCM(b64decode(key)).decrypt(nonce, body, str(media_id).encode())
     except (InvalidTag, ValueError) as error:
         raise CannotOpen(_PURPOSE) from error
     return Media(cast(MediaKind, kind), name, mime, unpadded(plain))
+
+
+def _about(session: AsyncSession, row: MediaRow) -> tuple[str, str, str, str]:
+    """Kind, name, media type and key of a file; raises CannotOpen."""
+    kind, name, mime, key = json.loads(unpadded(keys_of(session).open(_PURPOSE, row.about, bound_to=str(row.id))))
+    return kind, name, mime, key
+
+
+async def load_or_stand_in(session: AsyncSession, media_id: int) -> Media:
+    """A stored file; where it was damaged something that shows so, for what stands beside it must be sent all the same.
+
+    Raises:
+        LookupError: It is gone.
+    """
+    try:
+        return await load_media(session, media_id)
+    except (CannotOpen, ValueError) as error:
+        log.error("file_unreadable", media=media_id, error=type(error).__name__)
+        return _stand_in(await _kind_of(session, media_id))
+
+
+async def _kind_of(session: AsyncSession, media_id: int) -> MediaKind:
+    """What a damaged file was, as far as that can still be read."""
+    try:
+        row = await session.get_one(MediaRow, media_id)
+        return cast(MediaKind, _about(session, row)[0])
+    except (CannotOpen, ValueError):
+        return "photo"
+
+
+def _stand_in(kind: MediaKind) -> Media:
+    if kind == "photo":
+        return Media(kind, "khong-mo-duoc.jpg", "image/jpeg", _crossed_out())
+    return Media(kind, "khong-mo-duoc.txt", "text/plain", "Không mở được tệp này: bản lưu bị hỏng.".encode())
+
+
+def _crossed_out() -> bytes:
+    """A grey picture with a cross."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("RGB", (320, 240), (200, 200, 200))
+    draw = ImageDraw.Draw(picture)
+    for ends in (((0, 0), (320, 240)), ((0, 240), (320, 0))):
+        draw.line(ends, fill=(150, 0, 0), width=6)
+    out = io.BytesIO()
+    picture.save(out, "JPEG")
+    return out.getvalue()

@@ -211,7 +211,7 @@ async def _take_sure(turn: Turn, talk: Talk, answer: Answer) -> None:
         raise Refusal("talk.choose_one")
     officer = await revoke_officer(turn.session, turn.actor, talk.answers["officer"], now=turn.now)
     await conversation.finish(turn)
-    await turn.say("officers.revoked", name=officer.name)
+    await turn.say("officers.revoked_named" if officer.from_settings else "officers.revoked", name=officer.name)
 
 
 REVOKE = conversation.add_flow(

@@ -79,14 +79,23 @@ async def chats_of(session: AsyncSession, officer_id: int) -> list[Recipient]:
     return [Recipient(row.channel, row.address) for row in rows]
 
 
-async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient], *, now: datetime) -> None:
-    """Make exactly the chats the settings name administrators from the settings; others made so before lose it."""
+async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient], *, now: datetime) -> int:
+    """Make the chats the settings name administrators from the settings; others made so before lose it.
+
+    Whoever was revoked in chat stays so, for the settings outlive a lost phone: to give the access back, take the chat
+    out of the settings, start once, and put it back in.
+
+    Returns:
+        How many of the chats stay revoked.
+    """
     known = {
         Recipient(chat.channel, chat.address): officer
         for officer, chat in await session.execute(
             select(Officer, OfficerChat).join(OfficerChat, OfficerChat.officer_id == Officer.id)
         )
     }
+    named = {officer.id for chat, officer in known.items() if chat in chats}
+    refused = 0
     for chat in chats:
         officer = known.get(chat)
         if officer is None:
@@ -94,13 +103,24 @@ async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient],
             session.add(officer)
             await session.flush()
             session.add(OfficerChat(officer_id=officer.id, channel=chat.channel, address=chat.address))
+        elif was_revoked_in_chat(officer):
+            refused += 1
+            continue
         officer.from_settings = True
         officer.role = Role.ADMIN
         officer.revoked_at = None
     for chat, officer in known.items():
-        if officer.from_settings and chat not in chats and officer.revoked_at is None:
-            await call_off_for(session, [chat], now=now)
-            officer.revoked_at = now
+        if officer.from_settings and officer.id not in named:
+            officer.from_settings = False
+            if officer.revoked_at is None:
+                await call_off_for(session, [chat], now=now)
+                officer.revoked_at = now
+    return refused
+
+
+def was_revoked_in_chat(officer: Officer) -> bool:
+    """Whether a colleague took away what the settings give: who loses it by the settings is not in them any more."""
+    return officer.from_settings and officer.revoked_at is not None
 
 
 async def adopt_name(session: AsyncSession, actor: Actor, name: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, cast, get_args
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Attachment, Outgoing, Place, Recipient
+from channels.port import Attachment, MediaKind, Outgoing, Place, Recipient
 from db.engine import keys_of, owe_erasure
 from db.sealing import CannotOpen
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow
@@ -33,33 +34,52 @@ _FORWARD = "/forward:"
 
 @dataclass(frozen=True, slots=True)
 class ReportBody:
-    """A report as officers may see it."""
+    """A report as officers may see it; `unreadable` parts were damaged, or their key is off the ring."""
 
     texts: tuple[str, ...]
     attachments: tuple[Attachment, ...]
     place: Place | None
+    unreadable: int = 0
 
 
 async def read_report(session: AsyncSession, report: Report) -> ReportBody:
-    """Open a report's parts, in the order they came; nothing where its key is erased, or off the ring: that one
-    report cannot be read must neither stop the tick nor whoever takes it."""
+    """Open a report's parts, in the order they came; what cannot be opened is counted: it must stop neither the rest
+    of the report, nor the tick, nor whoever takes it."""
+    parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id).order_by(ReportPart.id))
     try:
         box = ReportBox(keys_of(session), report.number, report.data_key or b"")
-    except CannotOpen:
-        return ReportBody((), (), None)
+    except (CannotOpen, ValueError):
+        return ReportBody((), (), None, unreadable=len(parts.all()))
     texts: list[str] = []
     attachments: list[Attachment] = []
     place = None
     parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id))
-    values = [box.open(part.sealed, part_id=part.id) for part in parts]
+    found = [_value_of(box, part) for part in parts]
+    values = [value for value in found if value is not None]
     for value in sorted(values, key=lambda value: value["order"]):
         if value.get("text"):
-            texts.append(value["text"])
-        if value.get("media") is not None:
-            attachments.append(Attachment(value["kind"], value["media"]))
+            texts.append(str(value["text"]))
+        if value.get("media") is not None and value["kind"] in get_args(MediaKind):
+            attachments.append(Attachment(cast(MediaKind, value["kind"]), value["media"]))
         if value["kind"] == "place":
             place = Place(value["latitude"], value["longitude"])
-    return ReportBody(tuple(texts), tuple(attachments), place)
+    return ReportBody(tuple(texts), tuple(attachments), place, len(found) - len(values))
+
+
+def _value_of(box: ReportBox, part: ReportPart) -> dict[str, Any] | None:
+    """What a part says; None when it was damaged."""
+    value: Any
+    try:
+        value = box.open(part.sealed, part_id=part.id)
+    except (CannotOpen, ValueError):
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("order"), int) or "kind" not in value:
+        return None
+    if value["kind"] == "place" and not all(
+        isinstance(value.get(side), int | float) for side in ("latitude", "longitude")
+    ):
+        return None
+    return dict(value)
 
 
 async def forward_first(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
@@ -85,6 +105,16 @@ async def escalate(session: AsyncSession, report: Report, *, now: datetime, poli
     minutes = int((now - received).total_seconds() // 60)
     note = html("vi", "forward.nobody_took", minutes=minutes)
     await _forward(session, report, officers, note=note, now=now, policy=policy)
+
+
+async def ask_about(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
+    """Show a report of a restored copy to whoever is on duty, marked as such: it may have been dealt with since."""
+    officers = await roster.on_duty(session, at=now) or await roster.fallback(session)
+    deadlines = policy.escalation_for(report.urgent)
+    # A step further than anything the copy has shown or the lost time may have.
+    report.escalation_step += 1
+    report.escalates_at = now + deadlines[0]
+    await _forward(session, report, officers, note=html("vi", "restored.report"), now=now, policy=policy)
 
 
 async def rewrite_forwards(
@@ -160,6 +190,8 @@ async def render(session: AsyncSession, report: Report, *, note: str, policy: Po
     if report.incomplete:
         markup += "\n" + html("vi", "forward.incomplete")
     markup += "\n\n" + (html("vi", "forward.body", text=words) if words else html("vi", "forward.no_words"))
+    if body.unreadable:
+        markup += "\n" + html("vi", "forward.unreadable", n=body.unreadable)
     if body.attachments:
         markup += "\n" + html("vi", "forward.files", n=len(body.attachments))
     if body.place is not None:

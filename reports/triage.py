@@ -19,6 +19,7 @@ from db.tables.officers import Officer
 from db.tables.reports import Hidden, Report, ReportLink
 from db.tables.reports import ReportState as ReportState
 from deliveries.ledger import open_delivery
+from deliveries.troubles import each, may_be_tried
 from deliveries.wording import Rows, button, html, message
 from officers import roster
 from officers.accounts import chats_of
@@ -218,13 +219,13 @@ async def escalate_due(session: AsyncSession, *, now: datetime, policy: Policy, 
         .where(Report.id.in_(await _overdue(session, now=now, limit=limit)), Report.state == ReportState.RECEIVED)
         .with_for_update(skip_locked=True)
     )
-    count = 0
-    for report in sorted(due, key=_urgency):
-        if _is_overdue(report.hidden, now):
-            _mend(report, now)
-            await forwarding.escalate(session, report, now=now, policy=policy)
-            count += 1
-    return count
+
+    async def escalate_one(report: Report) -> None:
+        _mend(report, now)
+        await forwarding.escalate(session, report, now=now, policy=policy)
+
+    overdue = [report for report in sorted(due, key=_urgency) if _is_overdue(report.hidden, now)]
+    return await each(session, "report", overdue, escalate_one, now=now)
 
 
 async def _overdue(session: AsyncSession, *, now: datetime, limit: int) -> list[int]:
@@ -232,7 +233,9 @@ async def _overdue(session: AsyncSession, *, now: datetime, limit: int) -> list[
     keys = keys_of(session)
     waiting = await session.execute(
         select(Report.id, Report.urgent, Report.number, Report.sealed).where(
-            Report.state == ReportState.RECEIVED, Report.escalation_step < forwarding.LAST_STEP
+            Report.state == ReportState.RECEIVED,
+            Report.escalation_step < forwarding.LAST_STEP,
+            may_be_tried("report", Report.id, now=now),
         )
     )
     opened = [(row.id, row.urgent, Hidden.open(keys, row.number, row.sealed)) for row in waiting]

@@ -40,7 +40,7 @@ async def test_ten_thousand_writers_leave_no_id_in_the_application(telegram_worl
 def _numbers(application: Any) -> Iterator[int]:
     """Every whole number in the containers an application holds, at any depth."""
     seen: set[int] = set()
-    todo = [
+    todo: list[Any] = [
         value
         for name in dir(type(application))
         if name.startswith(("_", "chat", "user", "bot_data"))
@@ -48,7 +48,7 @@ def _numbers(application: Any) -> Iterator[int]:
         if not callable(value)
     ]
     while todo:
-        value = todo.pop()
+        value: Any = todo.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from sqlalchemy import select, update
 
 from broadcasts.notices import Draft, Response, schedule_notice
@@ -26,8 +25,7 @@ async def test_a_notice_that_cannot_be_opened_does_not_keep_reports_from_being_e
         await session.execute(update(Notice).values(html="<broken"))
 
     world.clock.advance(minutes=6)
-    with pytest.raises(ExceptionGroup):
-        await world.house.jobs.second()
+    await world.house.jobs.second()
 
     async with world.sessions.reading() as session:
         assert await session.scalar(select(Report.escalation_step)) == 1

@@ -1,0 +1,111 @@
+"""An older copy of the database was put back: what it has waiting may have been sent and done since, so nothing of it
+happens in silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from broadcasts.opening import open_broadcast
+from db.tables.broadcasts import Broadcast, Notice, NoticeState
+from db.tables.deliveries import Delivery, DeliveryState
+from db.tables.reports import Report, ReportState
+from deliveries.ledger import Lane, open_delivery
+from deliveries.troubles import each
+from deliveries.wording import message
+from officers.accounts import officers_with
+from officers.permissions import Role
+from officers.policy import Policy
+from reports.forwarding import ask_about
+
+_REASON = "restored"
+#: Nothing waits so long for its next attempt, but what a paused broadcast holds.
+_LONGEST_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an older copy had waiting."""
+
+    unknown: int
+    reports: int
+
+
+async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) -> Found:
+    """List what waited to be sent as unknown, ask about the reports nobody had taken, and tell the administrators.
+
+    Notices that were due are opened, so that the silent can be called by name, but nothing of them is sent.
+    """
+    due = await session.scalars(
+        select(Notice).where(Notice.state == NoticeState.SCHEDULED, Notice.scheduled_for <= now)
+    )
+    await each(session, "notice", due, lambda notice: open_broadcast(session, notice, now=now, policy=policy), now=now)
+    waited = await session.execute(
+        update(Delivery)
+        .where(Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]))
+        .values(state=DeliveryState.UNKNOWN, reason=_REASON, settled_at=now, leased_until=None)
+        .execution_options(synchronize_session=False)
+    )
+    found = Found(waited.rowcount, await _ask_about_reports(session, now=now, policy=policy))  # type: ignore[attr-defined]
+    await _tell(session, found, now=now)
+    return found
+
+
+async def _ask_about_reports(session: AsyncSession, *, now: datetime, policy: Policy) -> int:
+    reports = await session.scalars(
+        select(Report).where(Report.state == ReportState.RECEIVED).order_by(Report.urgent.desc(), Report.id)
+    )
+    return await each(
+        session, "report", reports, lambda report: ask_about(session, report, now=now, policy=policy), now=now
+    )
+
+
+async def _tell(session: AsyncSession, found: Found, *, now: datetime) -> None:
+    said = message("vi", "restored.told", unknown=found.unknown, reports=found.reports)
+    for officer in await officers_with(session, {Role.ADMIN}):
+        await open_delivery(
+            session,
+            said,
+            to=officer.chat,
+            key=f"restored:{now.isoformat()}/{officer.chat}",
+            origin="restored",
+            lane=Lane.REPORT,
+            now=now,
+        )
+
+
+async def pull_back(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
+    """After the clock was ahead and was set right: what was set due while it was ahead is due now, not in a year."""
+    paused = (
+        select(Broadcast.id)
+        .join(Notice, Notice.id == Broadcast.notice_id)
+        .where(Broadcast.id == Delivery.broadcast_id, Notice.state == NoticeState.PAUSED)
+        .exists()
+    )
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.state == DeliveryState.PENDING, Delivery.due_at > now + _LONGEST_WAIT, ~paused)
+        .values(due_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.state == DeliveryState.SENDING, Delivery.leased_until > now + _LONGEST_WAIT)
+        .values(leased_until=now + _LONGEST_WAIT)
+        .execution_options(synchronize_session=False)
+    )
+    for urgent in (True, False):
+        deadlines = policy.escalation_for(urgent)
+        await session.execute(
+            update(Report)
+            .where(
+                Report.state == ReportState.RECEIVED,
+                Report.urgent.is_(urgent),
+                Report.escalates_at > now + max(deadlines),
+            )
+            .values(escalates_at=now + deadlines[0])
+            .execution_options(synchronize_session=False)
+        )

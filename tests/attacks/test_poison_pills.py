@@ -1,0 +1,370 @@
+"""One item that cannot be done: a damaged report, an unrenderable notice, an odd conversation, a tick with a fault.
+
+| promise | test |
+|---|---|
+| all others go on | `..._keeps_no_other...` |
+| what can be read of a damaged report is escalated | `..._damaged...` |
+| it is not tried each second for ever, and one alarm is raised | `..._parked...` |
+| administrators, and whoever handles reports, are told once | `..._told...` |
+| a mended item is done | `..._mended...` |
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import OperationalError
+
+from bot.jobs import _Rests
+from broadcasts.notices import Draft, Response, schedule_notice
+from db.engine import Sessions, keys_of
+from db.tables.broadcasts import Broadcast, Notice, NoticeState
+from db.tables.conversations import Conversation
+from db.tables.deliveries import Delivery, MediaHandle, MediaRow
+from db.tables.officers import Role
+from db.tables.reports import Report, ReportPart, ReportState
+from db.tables.troubles import Trouble
+from deliveries.troubles import each
+from tests.conftest import KEYS
+from tests.worlds import World, open_world, phrase
+
+
+async def _reports(world: World, name: str, *words: str) -> None:
+    person = await world.person(name)
+    await person.sends("/baotin")
+    for line in words:
+        await person.sends(line)
+    await person.presses("Gửi")
+
+
+async def _notice(world: World, officer: Any, text: str) -> None:
+    async with world.sessions.begin() as session:
+        assert officer.actor is not None
+        await schedule_notice(session, officer.actor, Draft(text, "all", Response.NONE), now=world.clock())
+
+
+@pytest.fixture
+async def either(engine, clock):
+    """The house on SQLite and on PostgreSQL."""
+    async with open_world(Sessions(engine, KEYS), clock, ["telegram"]) as opened:
+        yield opened
+
+
+# --- reports ---
+
+
+async def test_a_damaged_part_is_escalated_with_what_can_be_read(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    await _reports(world, "nam", "Có người lạ ở cổng.", "Biển số che kín.")
+    async with world.sessions.begin() as session:
+        first = await session.scalar(select(ReportPart.id).order_by(ReportPart.id).limit(1))
+        await session.execute(update(ReportPart).where(ReportPart.id == first).values(sealed=b"\x00" * 60))
+
+    await chief.looks()
+    await world.tick(minutes=6)
+    await chief.refresh()
+
+    chief.sees("Biển số che kín.", phrase("forward.unreadable", n=1))
+    chief.sees_not("Có người lạ ở cổng.")
+
+
+async def test_a_report_whose_key_is_damaged_is_escalated_by_its_number(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    await _reports(world, "nam", "Có người lạ.")
+    async with world.sessions.begin() as session:
+        await session.execute(update(Report).values(data_key=b"\x00" * 60))
+        number = await session.scalar(select(Report.number))
+
+    await chief.looks()
+    await world.tick(minutes=6)
+    await chief.refresh()
+
+    chief.sees(number or "?", phrase("forward.unreadable", n=1))
+
+
+async def test_a_damaged_picture_does_not_keep_the_words_beside_it(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    nam = await world.person("nam")
+    await nam.sends("/baotin")
+    await nam.sends("Có người lạ.")
+    await nam.sends_photo()
+    await nam.presses("Gửi")
+    async with world.sessions.begin() as session:
+        await session.execute(update(MediaRow).values(sealed=b"\x00" * 60))
+
+    await chief.looks()
+    # The platform has forgotten the file, so that it must be read again.
+    async with world.sessions.begin() as session:
+        await session.execute(delete(MediaHandle))
+    await world.tick(minutes=6)
+    await chief.refresh()
+
+    chief.sees("Có người lạ.")
+    assert [kind for shown in chief.news for kind, _, _ in shown.files] == ["photo"]
+    assert {incident["event"] for incident in world.incidents} == {"file_unreadable"}
+    world.logged.clear()
+
+
+class _Cursed(Exception):
+    pass
+
+
+async def _curse(world: World, monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    """One report that nothing can be done with: a fault nobody foresaw."""
+    from reports import forwarding
+
+    render = forwarding.render
+
+    async def cursed(session, report, **more):
+        if report.number == number:
+            raise _Cursed(report.number)
+        return await render(session, report, **more)
+
+    monkeypatch.setattr(forwarding, "render", cursed)
+
+
+async def test_a_report_that_cannot_be_escalated_keeps_no_other_and_is_parked_told_and_mended(
+    either: World, monkeypatch
+):
+    world = either
+    chief = await world.officer("chief", Role.COMMANDER)
+    admin = await world.officer("admin", Role.ADMIN)
+    for name in ("nam", "hai"):
+        await _reports(world, name, f"Có người lạ, {name}.")
+    async with world.sessions.reading() as session:
+        numbers = list(await session.scalars(select(Report.number).order_by(Report.id)))
+
+    with monkeypatch.context() as patched:
+        await _curse(world, patched, numbers[0])
+        world.clock.advance(minutes=6)
+        await chief.looks()
+        await admin.looks()
+        for _ in range(120):
+            await world.house.jobs.second()
+            world.clock.advance(seconds=1)
+        await world.settle()
+        await admin.refresh()
+
+        async with world.sessions.reading() as session:
+            found = await session.execute(select(Report.number, Report.escalation_step))
+            steps = {row.number: row.escalation_step for row in found}
+            trouble = (await session.execute(select(Trouble))).scalar_one()
+        assert steps == {numbers[0]: 0, numbers[1]: 1}
+        assert (trouble.kind, trouble.attempts, trouble.parked) == ("report", 3, True)
+        # One alarm with a reference, which people hear as well: once.
+        assert [entry["event"] for entry in world.incidents] == ["item_parked"]
+        assert world.incidents[0]["reference"] == trouble.reference
+        told = phrase("trouble.report", number=numbers[0], reference=trouble.reference or "")
+        assert sum(told in shown.text for shown in admin.news) == 1
+        world.logged.clear()
+
+    world.clock.advance(hours=2)
+    await world.house.jobs.second()
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Report.escalation_step).where(Report.number == numbers[0])) == 1
+        assert not await session.scalar(select(func.count()).select_from(Trouble))
+
+
+# --- notices ---
+
+
+async def test_an_unrenderable_notice_keeps_no_other_from_being_sent(either: World):
+    world = either
+    chief = await world.officer("chief", Role.COMMANDER)
+    owner = await world.owner("hoa")
+    await _notice(world, chief, "Hỏng")
+    await _notice(world, chief, "Khoá cửa sau 22 giờ")
+    async with world.sessions.begin() as session:
+        first = await session.scalar(select(func.min(Notice.id)))
+        await session.execute(update(Notice).where(Notice.id == first).values(html="<broken"))
+
+    await owner.looks()
+    await world.tick(minutes=1)
+    await owner.refresh()
+
+    owner.sees("Khoá cửa sau 22 giờ")
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Notice.state).where(Notice.id == first)) is NoticeState.SCHEDULED
+        assert await session.scalar(select(func.count()).select_from(Broadcast)) == 1, "nothing half-opened is left"
+        kinds = list(await session.scalars(select(Trouble.kind)))
+    assert kinds == ["notice"]
+
+
+async def test_many_parked_notices_take_no_healthy_ones_place(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    owner = await world.owner("hoa")
+    for _ in range(25):  # more than one tick opens
+        await _notice(world, chief, "Hỏng")
+    async with world.sessions.begin() as session:
+        await session.execute(update(Notice).values(html="<broken"))
+    world.clock.advance(seconds=1)
+    await _notice(world, chief, "Khoá cửa sau 22 giờ")
+
+    await owner.looks()
+    for _ in range(3):
+        await world.house.jobs.second()
+        world.clock.advance(seconds=1)
+    await world.settle()
+    await owner.refresh()
+
+    owner.sees("Khoá cửa sau 22 giờ")
+    world.logged.clear()
+
+
+async def test_a_live_message_that_cannot_be_written_keeps_no_other(telegram_world: World, monkeypatch):
+    from broadcasts import progress
+
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    await world.owner("hoa")
+    await _notice(world, chief, "Một")
+    await _notice(world, chief, "Hai")
+    say = progress._say
+
+    async def cursed(session, broadcast, notice, markup, *, now):
+        if notice.title == "Một":
+            raise _Cursed
+        return await say(session, broadcast, notice, markup, now=now)
+
+    monkeypatch.setattr(progress, "_say", cursed)
+    await chief.looks()
+    await world.tick(seconds=10)
+    await chief.refresh()
+
+    chief.sees("Hai")
+    chief.sees_not("Một")
+
+
+# --- conversations ---
+
+
+async def _odd_conversation(world: World, body: Any) -> None:
+    async with world.sessions.begin() as session:
+        sealed = keys_of(session).seal("conversation", json.dumps(body).encode(), bound_to="odd" * 10)
+        session.add(Conversation(chat="odd" * 10, sealed=sealed, expires_at=world.clock()))
+
+
+@pytest.mark.parametrize(
+    "body", [[], "x", 7, {}, {"chat": "nobody"}, {"chat": "telegram:1", "flow": "x", "from": "a newer version"}]
+)
+async def test_an_odd_conversation_keeps_no_other_from_ending_with_a_word(telegram_world: World, body):
+    world = telegram_world
+    nam = await world.person("nam")
+    await nam.sends("/dangky")
+    await _odd_conversation(world, body)
+
+    await nam.looks()
+    await world.tick(hours=25)
+    await nam.refresh()
+
+    nam.sees(phrase("talk.expired"))
+    async with world.sessions.reading() as session:
+        assert not await session.scalar(select(func.count()).select_from(Conversation))
+
+
+async def test_a_conversation_that_cannot_be_ended_keeps_no_other(telegram_world: World, monkeypatch):
+    world = telegram_world
+    await world.officer("chief", Role.COMMANDER)
+    nam, hai = await world.person("nam"), await world.person("hai")
+    await nam.sends("/baotin")
+    await nam.sends("Có người lạ.")
+    await hai.sends("/dangky")
+
+    async def cursed(*_, **__):
+        raise _Cursed
+
+    monkeypatch.setattr("bot.jobs.keep_unfinished", cursed)
+    await hai.looks()
+    await world.tick(hours=25)
+    await hai.refresh()
+
+    hai.sees(phrase("talk.expired"))
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(Conversation)) == 1, "not thrown away either"
+        assert await session.scalar(select(Report.state)) is ReportState.DRAFT
+
+
+# --- the helper, and ticks as a whole ---
+
+
+async def test_each_item_has_a_savepoint_of_its_own(sessions: Sessions, now):
+    async with sessions.begin() as session:
+
+        async def put(number: int) -> None:
+            session.add(_row(number, now))
+            await session.flush()
+            if number == 2:
+                raise _Cursed
+
+        assert await each(session, "test", [1, 2, 3], put, now=now, name=lambda number: number) == 2
+
+    async with sessions.reading() as session:
+        assert sorted(await session.scalars(select(Delivery.key))) == ["test:1", "test:3"]
+
+
+def _row(number: int, now: Any) -> Delivery:
+    return Delivery(
+        key=f"test:{number}",
+        origin="test",
+        content_id="x",
+        channel="telegram",
+        address="1",
+        lane=0,
+        due_at=now,
+        opened_at=now,
+    )
+
+
+async def test_a_failing_database_is_nobodys_fault(sessions: Sessions, now):
+    async def fails(number: int) -> None:
+        raise OperationalError("x", {}, Exception())
+
+    with pytest.raises(OperationalError):
+        async with sessions.begin() as session:
+            await each(session, "test", [1], fails, now=now, name=lambda number: number)
+
+    async with sessions.reading() as session:
+        assert not await session.scalar(select(func.count()).select_from(Trouble))
+
+
+async def test_a_part_of_a_tick_that_always_fails_is_said_once_and_rests_while_the_rest_is_done(
+    telegram_world: World, monkeypatch
+):
+    world = telegram_world
+    tries = 0
+
+    async def cursed(*_, **__):
+        nonlocal tries
+        tries += 1
+        raise _Cursed
+
+    monkeypatch.setattr("bot.jobs.open_due", cursed)
+    await world.officer("chief", Role.COMMANDER)
+    await _reports(world, "nam", "Có người lạ.")
+    world.clock.advance(minutes=6)
+    for _ in range(300):
+        await world.house.jobs.second()
+        world.clock.advance(seconds=1)
+
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Report.escalation_step)) == 1
+    assert 15 <= tries <= 30
+    assert [entry["event"] for entry in world.incidents] == ["tick_failed"]
+    world.logged.clear()
+
+
+def test_a_tick_goes_on_at_once_when_the_clock_was_set_back_after_a_failure(clock):
+    """Rests are short by any clock: they must not become a day."""
+    rests, now = _Rests(), clock()
+    rests.failed("open", OSError(), now)
+
+    assert rests.rests("open", now)
+    assert not rests.rests("open", now - timedelta(hours=23))
