@@ -5,28 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starlette.routing import BaseRoute
 from telegram.error import TelegramError
 from telegram.ext import Application, ContextTypes, ExtBot
 
+from bot import restored, standing
 from bot.errors import on_error
 from bot.forgetful import ForgetfulApplication
+from bot.forward_clock import ForwardClock
 from bot.inbox import Inbox
 from bot.jobs import Jobs
-from bot.lock import sole_process
+from bot.lock import Lock, sole_process
 from bot.menus import OfficerMenus, common_menus
 from bot.metrics import Metrics
-from bot.settings import BadSettings, Settings, load_keys
+from bot.settings import BadSettings, Settings, key_file, load_keys
+from bot.standing import Outside
+from bot.supervision import Ended, Watch, every, supervised, tolerated
 from channels.api import call
 from channels.inbound import store_updates
 from channels.port import Capabilities, Limits, Media, Recipient
@@ -39,7 +44,8 @@ from db.sealing import CannotOpen
 from db.upgrade import upgrade
 from deliveries import ledger
 from deliveries.dispatch import Dispatcher, system_clock
-from deliveries.media import load_media
+from deliveries.ledger import Outcome
+from deliveries.media import load_or_stand_in
 from deliveries.pace import Pace
 from deliveries.wording import plain
 from handlers.context import App, Context, Services
@@ -81,7 +87,8 @@ class Line:
 class House:
     """Everything that works on one database, built but not yet running.
 
-    `run_until` runs it; tests and the demo call `settle` instead, which works until nothing is due.
+    `running` runs it; tests and the demo call `settle` instead, which works until nothing is due. `outside` is where
+    it notes how far the database got, and its clock only moves forward.
     """
 
     sessions: Sessions
@@ -91,13 +98,18 @@ class House:
     doors: Callable[[], Sequence[str]] = lambda: ()
     metrics: Metrics = field(default_factory=Metrics)
     receipts: Receipts = field(default_factory=Receipts)
+    outside: Outside | None = None
     applications: dict[str, App] = field(init=False)
     dispatchers: dict[str, Dispatcher] = field(init=False)
     inbox: Inbox = field(init=False)
     jobs: Jobs = field(init=False)
     menus: OfficerMenus = field(init=False)
+    time: ForwardClock = field(init=False)
+    _has_sent: bool = field(init=False, default=False)
+    _minute_written: datetime | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self.clock = self.time = self.clock if isinstance(self.clock, ForwardClock) else ForwardClock(self.clock)
         services = Services(
             self.sessions,
             self.clock,
@@ -112,7 +124,15 @@ class House:
         self.dispatchers = {line.name: self._dispatcher(line) for line in self.lines}
         self.inbox = Inbox(self.sessions, self.applications, self.clock)
         self.menus = OfficerMenus(self.sessions, self.applications)
-        self.jobs = Jobs(self.sessions, self.policy, self.clock, wake=self.wake, rate=self.rate, receipts=self.receipts)
+        self.jobs = Jobs(
+            self.sessions,
+            self.policy,
+            self.clock,
+            wake=self.wake,
+            rate=self.rate,
+            receipts=self.receipts,
+            remember=self._remember,
+        )
 
     def wake(self) -> None:
         """Something was stored or queued: everybody looks."""
@@ -130,9 +150,29 @@ class House:
             await application.initialize()
             await application.start()
         async with self.sessions.begin() as session:
+            self.time.start_from(await standing.newest_seen(session))
             lost = await ledger.recover(session, now=self.clock(), all_in_flight=True)
+            if self.time.stepped_back():
+                await restored.pull_back(session, now=self.clock(), policy=self.policy)
         if lost:
             log.warning("sends_unknown_after_restart", deliveries=lost)
+
+    def lose(self) -> None:
+        """The database is not ours any more: nothing is claimed, stored or acted upon until `regain`."""
+        self.sessions.hold_writers()
+
+    async def regain(self) -> None:
+        """The database is ours again. What was in flight and is not settled when its lease ends is nobody's, as always:
+        sends of this process that are under way still come to their end."""
+        self.sessions.let_write()
+        try:
+            async with self.sessions.begin() as session:
+                lost = await ledger.recover(session, now=self.clock())
+        except (SQLAlchemyError, OSError) as error:  # gone again; the minute's tick does the same
+            log.error("recovery_failed", error=type(error).__name__)
+        else:
+            log.info("sends_unknown", deliveries=lost)
+        self.wake()
 
     async def stop(self) -> None:
         """Shut the applications down."""
@@ -161,32 +201,69 @@ class House:
             await self.metrics.measure(session, self.dispatchers)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Inbox, senders and ticks at work; on the way out what has begun is finished, nothing new is begun."""
-        scheduler = AsyncIOScheduler(timezone="UTC")
-        self.jobs.schedule(scheduler)
-        scheduler.add_job(self.measure, "interval", seconds=_MEASURE_SECONDS, max_instances=1, coalesce=True)
-        scheduler.add_job(self.menus.refresh, "interval", seconds=_MENU_SECONDS, max_instances=1, coalesce=True)
-        tasks = [asyncio.create_task(self.inbox.run(), name="inbox")]
-        tasks += [
-            asyncio.create_task(dispatcher.run(), name=f"dispatch {name}")
-            for name, dispatcher in self.dispatchers.items()
+    async def running(self) -> AsyncIterator[Watch]:
+        """Inbox, senders and ticks at work; on the way out what has begun is finished, nothing new is begun.
+
+        Raises:
+            ExceptionGroup: A loop ended by itself; the body was cancelled for it.
+        """
+        stopping = asyncio.Event()
+        async with supervised() as watch:
+            watch.run("inbox", self.inbox.run())
+            for name, dispatcher in self.dispatchers.items():
+                watch.run(f"dispatch {name}", dispatcher.run())
+            for name, seconds, tick in self._ticks():
+                watch.run(name, every(seconds, tick, stopping=stopping))
+            try:
+                yield watch
+            finally:
+                # All at once: each may take a few seconds to finish what is under way, and ten are all there is.
+                watch.may_end()
+                stopping.set()
+                self.inbox.stop()
+                for dispatcher in self.dispatchers.values():
+                    dispatcher.stop()
+
+    def _ticks(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
+        return [
+            ("every second", 1, self.jobs.second),
+            ("every minute", 60, self.jobs.minute),
+            ("receipts", 1, tolerated("receipts", self.jobs.refill)),
+            ("mark", 1, tolerated("mark", self._go_further)),
+            ("measure", _MEASURE_SECONDS, tolerated("measure", self.measure)),
+            ("menus", _MENU_SECONDS, tolerated("menus", self.menus.refresh)),
         ]
-        scheduler.start()
-        try:
-            yield
-        finally:
-            scheduler.shutdown(wait=False)
-            # All at once: each may take a few seconds to finish what is under way, and ten are all there is.
-            self.inbox.stop()
-            for dispatcher in self.dispatchers.values():
-                dispatcher.stop()
-            await asyncio.gather(*tasks)
+
+    async def _remember(self, session: AsyncSession, now: datetime) -> None:
+        """Once a minute: how late it is; or, when somebody has said that the computer's clock is right, go by it."""
+        there = await standing.newest_seen(session)
+        if self._minute_written is not None and there is not None and there < self._minute_written:
+            log.warning("clock_trusted")
+            self.time.restart()
+            now = self.clock()
+            await restored.pull_back(session, now=now, policy=self.policy)
+        elif self.time.stepped_back():
+            await restored.pull_back(session, now=now, policy=self.policy)
+        await standing.remember_seen(session, now)
+        self._minute_written = standing.minute_of(now)
+
+    async def _go_further(self) -> None:
+        """Once a second, when something was sent since: a copy made before this is an older one."""
+        if self.outside is None or not self._has_sent:
+            return
+        self._has_sent = False
+        async with self.sessions.begin() as session:
+            mark = await standing.advance(session)
+        await asyncio.to_thread(self.outside.write, mark)
+
+    def _note(self, outcome: Outcome) -> None:
+        self._has_sent = True
+        self.metrics.count(outcome)
 
     def _dispatcher(self, line: Line) -> Dispatcher:
         async def load(media_id: int) -> Media:
             async with self.sessions.reading() as session:
-                return await load_media(session, media_id)
+                return await load_or_stand_in(session, media_id)
 
         sender = Sender(line.bot, line.capabilities, load, plain)
         return Dispatcher(
@@ -197,7 +274,7 @@ class House:
             self.clock,
             # A channel of our own is a database away: more at once would only stand in line for it.
             slots=_SLOTS if line.limits.per_second else _OWN_SLOTS,
-            count=self.metrics.count,
+            count=self._note,
         )
 
 
@@ -270,53 +347,126 @@ async def _prepare(engine: AsyncEngine, sessions: Sessions) -> None:
 
 
 async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyncio.Event | None = None) -> None:
-    """Run the bot until told to stop (SIGTERM, SIGINT, or `stopping`), then end with nothing half-done."""
+    """Run the bot until told to stop (SIGTERM, SIGINT, or `stopping`), then end with nothing half-done.
+
+    Raises:
+        Ended: It came to an end without being told to.
+        AlreadyRunning, BadSettings, PortTaken: It could not begin.
+    """
     stopping = stopping or stop_signals()
     engine, sessions = _reach_database(settings)
+    outside = Outside(engine.url, key_file(settings).absolute().parent)
     try:
         # Held before anything is changed: a second start must not migrate under a running process.
-        async with sole_process(engine):
+        async with sole_process(engine) as lock:
             await _prepare(engine, sessions)
+            time = ForwardClock(clock)
+            await _enter(settings, sessions, outside, time)
+            await _serve(settings, sessions, outside, lock, time, stopping)
             async with sessions.begin() as session:
-                await sync_administrators(session, settings.admin_ids, now=clock())
-            await _serve(settings, sessions, clock, stopping)
+                mark = await standing.advance(session, closes=True)
+            outside.write(mark)
+    except BaseExceptionGroup as failures:
+        raise _ended(failures) from None
     finally:
         await engine.dispose()
     log.info("stopped")
 
 
-async def _serve(settings: Settings, sessions: Sessions, clock: Clock, stopping: asyncio.Event) -> None:
+async def _enter(settings: Settings, sessions: Sessions, outside: Outside, time: ForwardClock) -> None:
+    """Begin to work on the database: by its clock, on the newest copy of it, with the settings' administrators."""
+    async with sessions.begin() as session:
+        found = await standing.enter(session, outside.read)
+        time.start_from(found.seen_at)
+        refused = await sync_administrators(session, settings.admin_ids, now=time())
+        stock = None
+        if found.is_restored:
+            stock = await restored.take_stock(session, now=time(), policy=policy_of(settings))
+    await asyncio.to_thread(outside.write, found.mark)
+    if refused:
+        log.warning(
+            "administrators_stay_revoked",
+            chats=refused,
+            advice="ADMIN_IDS names chats whose access was revoked in chat: take them out of it",
+        )
+    if stock is not None:
+        log.warning(
+            "older_copy_of_the_database",
+            unknown=stock.unknown,
+            reports=stock.reports,
+            advice="what was waiting is listed as unknown and not sent; see docs/operators/backup.md",
+        )
+
+
+def _ended(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a process that ends by itself says; everything but a known reason is logged once with a reference."""
+    known = failures.subgroup(Ended)
+    if known is not None:
+        reason = next(_leaves(known))
+        log.error("ended", reason=str(reason))
+        return reason
+    reference = secrets.token_hex(2).upper()
+    log.critical("ended", reference=reference, exc_info=failures)
+    return Ended(f"Bình Yên ended by itself, which it should not: see the log, reference {reference}.")
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        else:
+            yield one
+
+
+async def _serve(
+    settings: Settings,
+    sessions: Sessions,
+    outside: Outside,
+    lock: Lock,
+    clock: ForwardClock,
+    stopping: asyncio.Event,
+) -> None:
     telegram = _telegram(settings, clock)
     gateway = WebGateway(sessions, clock=clock, bot_name=settings.unit_name)
     lines = [Line(gateway.name, gateway.bot(), gateway.capabilities, gateway.limits)]
     if telegram is not None:
         lines.append(Line(telegram.name, telegram.bot, telegram.capabilities, telegram.limits))
-    house = House(sessions, clock, policy_of(settings), lines, lambda: _doors(settings, telegram))
+    house = House(sessions, clock, policy_of(settings), lines, lambda: _doors(settings, telegram), outside=outside)
     chat = WebChat(gateway, wake=house.inbox.wake)
     server = web_server(settings, house, {"": ChatPage(chat)}, telegram)
     servers = [server, *metrics_servers(settings, house)]
-    await house.start()
-    await fill_web_menu(gateway)
-    for each in servers:
-        await each.start()
-        log.info("listening", host=each.host, port=each.port)
-    receiving = None
-    if telegram is not None:
-        receiving = asyncio.create_task(_receive(telegram, house), name="telegram")
-    # What the start built lives as long as the process: the collector need not walk it again and again.
-    gc.collect()
-    gc.freeze()
-    async with house.running():
-        await stopping.wait()
-        log.info("stopping")
-        if receiving is not None:
-            receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)
-        closing = asyncio.gather(*(each.stop() for each in servers))
-    await closing
-    if telegram is not None:
-        await telegram.close()
-    await house.stop()
+    closing = None
+    try:
+        await house.start()
+        await fill_web_menu(gateway)
+        for each in servers:
+            await each.start()
+            log.info("listening", host=each.host, port=each.port)
+        # What the start built lives as long as the process: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        async with house.running() as watch:
+            keeping = watch.run("lock", lock.keep(lost=house.lose, retaken=house.regain))
+            for each in servers:
+                watch.run("web", each.ended())
+            receiving = watch.run("telegram", _receive(telegram, house)) if telegram is not None else None
+            await stopping.wait()
+            log.info("stopping")
+            watch.may_end()
+            if receiving is not None:
+                receiving.cancel()
+                await asyncio.wait([receiving])
+            closing = asyncio.ensure_future(_close(servers))
+            keeping.cancel()
+    finally:
+        await (closing or _close(servers))
+        if telegram is not None:
+            await telegram.close()
+        await house.stop()
+
+
+async def _close(servers: Sequence[WebServer]) -> None:
+    await asyncio.gather(*(each.stop() for each in servers))
 
 
 async def _receive(telegram: TelegramChannel, house: House) -> None:

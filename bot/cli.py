@@ -89,6 +89,27 @@ async def _upgrade(settings: Settings) -> None:
     await engine.dispose()
 
 
+@cli.command("trust-clock")
+def trust_clock() -> None:
+    """This computer's clock is right now: go by it, though it is behind what the unit has seen."""
+    _run_with_settings(_trust_clock)
+    click.echo("The clock is trusted; a bot that runs goes by it within a minute.")
+
+
+async def _trust_clock(settings: Settings) -> None:
+    from bot.app import open_database, policy_of
+    from bot.restored import pull_back
+    from bot.standing import remember_seen
+    from deliveries.dispatch import system_clock
+
+    engine, sessions = await open_database(settings)
+    async with sessions.begin() as session:
+        now = system_clock()
+        await remember_seen(session, now)
+        await pull_back(session, now=now, policy=policy_of(settings))
+    await engine.dispose()
+
+
 @cli.command()
 @click.option("--quick", is_flag=True, help="Fewer repetitions and smaller tables.")
 @click.argument("names", nargs=-1)
@@ -101,6 +122,7 @@ def bench(quick: bool, names: tuple[str, ...]) -> None:
 
 def _run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
     from bot.lock import AlreadyRunning
+    from bot.supervision import Ended
     from web.app import PortTaken
 
     try:
@@ -112,7 +134,7 @@ def _run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, None]]) ->
     except AlreadyRunning:
         click.echo("Another Bình Yên is already running on this database; stop it first.", err=True)
         sys.exit(1)
-    except PortTaken as error:
+    except (PortTaken, Ended) as error:
         click.echo(f"{error}", err=True)
         sys.exit(1)
 

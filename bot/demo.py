@@ -115,6 +115,7 @@ class Demo:
         """The ward as it was at the beginning, also in the middle of everything."""
         async with self._alone:
             self._clock.restart()
+            self._house.time.restart()
             async with self._house.sessions.begin() as session:
                 await build_ward(session, now=self._clock(), policy=self._house.policy)
 

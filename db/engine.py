@@ -19,6 +19,10 @@ _ERASED = "erased"
 BUSY_TIMEOUT_MS = 15_000
 
 
+class NotOurs(ConnectionError):
+    """The database is not this process's at the moment: another one may be at work on it."""
+
+
 class Sessions:
     """Opens transactions. `begin()` may write; `reading()` never waits for a writer.
 
@@ -33,11 +37,26 @@ class Sessions:
         self.owes_erasure = True
         info: dict[Any, Any] = {"keys": keys}
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)
+        self._is_ours = True
         self._read = async_sessionmaker(engine.execution_options(**{_READS: True}), expire_on_commit=False, info=info)
+
+    def hold_writers(self) -> None:
+        """Let nobody write, and with that claim or act, until `let_write`."""
+        self._is_ours = False
+
+    def let_write(self) -> None:
+        """The database is ours again."""
+        self._is_ours = True
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            NotOurs: The database was lost to this process; to whoever works, as if it were out of reach.
+        """
+        if not self._is_ours:
+            raise NotOurs
         async with self._write.begin() as session:
             yield session
         self.owes_erasure |= _ERASED in session.info

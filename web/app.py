@@ -178,6 +178,7 @@ class WebServer:
             self._server.config, self._server.server_state, app.state.limits, is_proxy=among(trusted_proxies)
         )
         self._running: asyncio.Task[None] | None = None
+        self._listening: socket.socket | None = None
 
     async def start(self) -> None:
         """Listen and serve in the background; returns when connections are taken.
@@ -185,7 +186,7 @@ class WebServer:
         Raises:
             PortTaken: Somebody else listens there, or the host is not ours.
         """
-        listening = _listen(self.host, self.port, self._settings)
+        self._listening = listening = _listen(self.host, self.port, self._settings)
         self.port = listening.getsockname()[1]
         self._running = asyncio.create_task(self._serve(listening), name="web")
         while not self._server.started and not self._running.done():  # noqa: ASYNC110 (uvicorn has no event for it)
@@ -203,6 +204,11 @@ class WebServer:
                 letting_in.cancel()
                 await asyncio.gather(letting_in, return_exceptions=True)
 
+    async def ended(self) -> None:
+        """Return when nothing is served any more; raises what ended it."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+
     async def stop(self) -> None:
         """End the streams, answer what is being answered, close."""
         if self._running is None:
@@ -216,6 +222,8 @@ class WebServer:
             self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         self._running = None
+        if self._listening is not None:
+            self._listening.close()  # a server that broke leaves it open
 
 
 def _listen(host: str, port: int, settings: str) -> socket.socket:
