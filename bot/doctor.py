@@ -24,12 +24,14 @@ from telegram.error import InvalidToken, TelegramError
 
 from bot.settings import Settings, key_file
 from bot.setup import bot_username
+from bot.standing import newest_seen
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing, new_master_key
 from db.tables.deliveries import Delivery, DeliveryState
 from db.upgrade import alembic_config
+from deliveries.troubles import all_parked
 from officers import roster
-from officers.accounts import is_administrator_invited, officers_with
+from officers.accounts import is_administrator_invited, officers_with, revoked_in_chat
 from officers.permissions import Role
 
 #: Below this much free space it is wrong, below the second it is worth a word.
@@ -184,6 +186,8 @@ async def _database(settings: Settings, now: datetime) -> AsyncIterator[Finding]
             yield _fine("The database answers and is at the newest schema.")
             async for finding in _people(session, settings, now):
                 yield finding
+            async for finding in _standing(session, settings, now):
+                yield finding
             async for finding in _deliveries(session, now):
                 yield finding
     except (SQLAlchemyError, OSError) as error:
@@ -215,6 +219,28 @@ async def _people(session: AsyncSession, settings: Settings, now: datetime) -> A
         yield _fine(f"On duty: {', '.join(dict.fromkeys(officer.name for officer in on_duty))}.")
     else:
         yield _note("Nobody is on duty; reports go to the administrators. An officer starts a shift with /truc.")
+
+
+async def _standing(session: AsyncSession, settings: Settings, now: datetime) -> AsyncIterator[Finding]:
+    """What the database knows of itself."""
+    seen = await newest_seen(session)
+    if seen is not None and seen > now + _CLOCK_SLACK:
+        hours, minutes = divmod(round((seen - now).total_seconds() / 60), 60)
+        yield _wrong(
+            f"The clock is {hours}:{minutes:02} h behind what this unit has seen ({seen:%d/%m/%Y %H:%M} UTC): set it "
+            "(timedatectl set-ntp true). If it is right now and was ahead before: binhyen trust-clock"
+        )
+    for parked in await all_parked(session):
+        yield _wrong(
+            f"Cannot be done, and is tried once an hour: {parked.kind} {parked.item} (reference {parked.reference} in "
+            "the log); everything else goes on."
+        )
+    revoked = await revoked_in_chat(session, settings.admin_ids)
+    if revoked:
+        yield _wrong(
+            f"ADMIN_IDS names whom a colleague revoked in chat ({', '.join(revoked)}): take them out. They stay "
+            "revoked; to let them in again start once without them, then put them back."
+        )
 
 
 async def _deliveries(session: AsyncSession, now: datetime) -> AsyncIterator[Finding]:

@@ -123,6 +123,18 @@ def was_revoked_in_chat(officer: Officer) -> bool:
     return officer.from_settings and officer.revoked_at is not None
 
 
+async def revoked_in_chat(session: AsyncSession, chats: Sequence[Recipient]) -> list[str]:
+    """The names of those the settings let in and a colleague did not."""
+    rows = await session.execute(
+        select(Officer, OfficerChat).join(OfficerChat, OfficerChat.officer_id == Officer.id).order_by(Officer.id)
+    )
+    return [
+        officer.name
+        for officer, chat in rows
+        if Recipient(chat.channel, chat.address) in chats and was_revoked_in_chat(officer)
+    ]
+
+
 async def adopt_name(session: AsyncSession, actor: Actor, name: str) -> None:
     """Call an administrator the settings made by the name of their account, as long as nobody gave a better one."""
     officer = await session.get(Officer, actor.officer_id) if actor.officer_id is not None else None

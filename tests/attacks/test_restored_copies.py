@@ -1,0 +1,374 @@
+"""An older copy of the database is put back: what it has waiting was sent or done long ago, perhaps.
+
+| promise | test |
+|---|---|
+| nothing of a notice leaves a second time, on both databases, however the process ended | `..._repeats_nothing...` |
+| what waited is listed as unknown, by name | `..._listed...` |
+| reports are asked about, marked as restored | `..._asked_about...` |
+| administrators hear of it, and the log says it in one line | `..._told...` |
+| a database that is not a copy goes on as if nothing were | `..._not_taken_for...` |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+
+from bot import restored, standing
+from bot.standing import Mark, Outside
+from broadcasts.notices import Draft, Response, schedule_notice
+from channels.port import Recipient
+from db.engine import Sessions, make_engine
+from db.sealing import KeyRing
+from db.tables.broadcasts import Broadcast, Notice, NoticeState
+from db.tables.deliveries import Delivery, DeliveryState
+from db.tables.officers import Role
+from db.tables.reports import Report
+from tests.botapi import FakeBotApi
+from tests.conftest import KEYS, NOW
+from tests.factories import Factory
+from tests.processes import SECRET_KEY, running, settings_for, sqlite_url, url_of
+from tests.worlds import World, open_world, phrase
+
+ADMIN = 900
+OWNERS = 8
+WORDS = "Khoá cửa sau 22 giờ"
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[FakeBotApi]:
+    async with FakeBotApi(rate=None) as server:
+        yield server
+
+
+async def _until(holds: Callable[[], bool], within: float = 60.0) -> None:
+    async with asyncio.timeout(within):
+        while not holds():  # noqa: ASYNC110 (the server has no event for everything)
+            await asyncio.sleep(0.01)
+
+
+async def _notice_to_eight(url: str) -> None:
+    engine, now = make_engine(url), datetime.now(UTC)
+    sessions = Sessions(engine, KeyRing.parse(SECRET_KEY))
+    make = Factory(sessions, now)
+    officer = await make.officer(Recipient("telegram", "901"), Role.COMMANDER)
+    for number in range(OWNERS):
+        await make.place(f"Nhà nghỉ {number}", Recipient("telegram", str(30_000 + number)), address=f"{number} Lê Lợi")
+    async with sessions.begin() as session:
+        await schedule_notice(session, officer, Draft(WORDS, "all", Response.NONE), now=now)
+    await engine.dispose()
+
+
+def _got(api: FakeBotApi) -> Counter[int]:
+    return Counter(sending.chat_id for sending in api.sent if WORDS in sending.text and sending.chat_id >= 30_000)
+
+
+async def _of_the_notice(url: str) -> Counter[str]:
+    engine = make_engine(url)
+    async with Sessions(engine, KeyRing.parse(SECRET_KEY)).reading() as session:
+        rows = await session.execute(
+            select(Delivery.state, func.count().label("number"))
+            .where(Delivery.broadcast_id.is_not(None))
+            .group_by(Delivery.state)
+        )
+        found = Counter({str(row.state): row.number for row in rows})
+    await engine.dispose()
+    return found
+
+
+def _copy(folder: Path) -> None:
+    """What docs/operators/backup.md says, while the bot runs."""
+    connection = sqlite3.connect(folder / "binhyen.db")
+    connection.execute(f"VACUUM INTO '{folder / 'copy'}'")
+    connection.close()
+
+
+def _put_back(folder: Path) -> None:
+    for name in ("binhyen.db", "binhyen.db-wal", "binhyen.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.copyfile(folder / "copy", folder / "binhyen.db")
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed", "data folder moved away"])
+async def test_an_older_copy_repeats_nothing_of_a_notice_and_says_so(api, tmp_path, end):
+    url = sqlite_url(tmp_path)
+    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "2"}
+    async with running(tmp_path, settings) as bot:
+        assert await bot.terminates() == 0
+    await _notice_to_eight(url)
+
+    async with running(tmp_path, settings) as bot:
+        await _until(lambda: len(_got(api)) >= 3)
+        _copy(tmp_path)
+        await _until(lambda: len(_got(api)) == OWNERS)
+        if end == "stopped":
+            assert await bot.terminates() == 0
+        else:
+            await asyncio.sleep(1.5)
+            await bot.dies()
+    _put_back(tmp_path)
+    if end == "data folder moved away":
+        (tmp_path / "binhyen.db.run").unlink()
+
+    admin = api.person(ADMIN)
+    async with running(tmp_path, settings) as bot:
+        await bot.says("older_copy_of_the_database")
+        await admin.sees(phrase("restored.told"), within=20)
+        await asyncio.sleep(4)
+        assert await bot.terminates() == 0
+
+    assert _got(api) == Counter({30_000 + number: 1 for number in range(OWNERS)})
+    found = await _of_the_notice(url)
+    assert set(found) == {"sent", "unknown"}
+    assert found["unknown"] >= 4
+
+
+async def test_an_older_copy_repeats_nothing_of_a_notice_on_postgresql(api, tmp_path, postgresql_engine, postgres):
+    url = url_of(postgresql_engine)
+    name = make_url(url).database
+    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "2"}
+    async with running(tmp_path, settings) as bot:
+        assert await bot.terminates() == 0
+    await _notice_to_eight(url)
+
+    async with running(tmp_path, settings) as bot:
+        await _until(lambda: len(_got(api)) >= 3)
+        assert await bot.terminates() == 0
+    await postgresql_engine.dispose()
+    await postgres.run(f"CREATE DATABASE {name}_copy TEMPLATE {name} STRATEGY file_copy")
+    async with running(tmp_path, settings) as bot:
+        await _until(lambda: len(_got(api)) == OWNERS)
+        assert await bot.terminates() == 0
+    await postgres.run(f"DROP DATABASE {name} WITH (FORCE)", f"ALTER DATABASE {name}_copy RENAME TO {name}")
+
+    async with running(tmp_path, settings) as bot:
+        await bot.says("older_copy_of_the_database")
+        await api.person(ADMIN).sees(phrase("restored.told"), within=20)
+        await asyncio.sleep(4)
+        assert await bot.terminates() == 0
+
+    assert _got(api) == Counter({30_000 + number: 1 for number in range(OWNERS)})
+    assert (await _of_the_notice(url))["unknown"] >= 3
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+async def test_the_newest_database_is_not_taken_for_a_copy(api, tmp_path, end):
+    url = sqlite_url(tmp_path)
+    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "4"}
+    async with running(tmp_path, settings) as bot:
+        assert await bot.terminates() == 0
+    await _notice_to_eight(url)
+
+    for _ in range(2):
+        async with running(tmp_path, settings) as bot:
+            so_far = len(_got(api))
+            await _until(lambda before=so_far: len(_got(api)) > before)
+            if end == "stopped":
+                assert await bot.terminates() == 0
+            else:
+                await bot.dies()
+            assert "older_copy" not in bot.output
+    async with running(tmp_path, settings) as bot:
+        await bot.becomes(ready=True)
+        await _until(lambda: (sum(_got(api).values())) >= OWNERS - (2 if end == "killed" else 0))
+        await asyncio.sleep(1)
+        assert await bot.terminates() == 0
+        assert "older_copy" not in bot.output
+
+
+# --- what is listed and asked ---
+
+
+@pytest.fixture
+async def either(engine, clock):
+    """The house on SQLite and on PostgreSQL."""
+    async with open_world(Sessions(engine, KEYS), clock, ["telegram"]) as opened:
+        yield opened
+
+
+async def _take_stock(world: World) -> restored.Found:
+    async with world.sessions.begin() as session:
+        return await restored.take_stock(session, now=world.clock(), policy=world.policy)
+
+
+async def test_a_notice_that_was_due_is_listed_by_name_and_not_sent(either: World):
+    world = either
+    chief = await world.officer("chief", Role.COMMANDER)
+    hoa = await world.owner("hoa", "Nhà nghỉ Hoa Mai")
+    async with world.sessions.begin() as session:
+        assert chief.actor is not None
+        due = Draft(WORDS, "all", Response.CONFIRM, scheduled_for=world.clock() + timedelta(minutes=1), urgent=True)
+        later = Draft("Mai", "all", Response.NONE, scheduled_for=world.clock() + timedelta(days=2))
+        await schedule_notice(session, chief.actor, due, now=world.clock())
+        await schedule_notice(session, chief.actor, later, now=world.clock())
+    world.clock.advance(days=1)
+
+    found = await _take_stock(world)
+    await hoa.looks()
+    await chief.looks()
+    await world.tick(seconds=10)
+    await hoa.refresh()
+    await chief.refresh()
+
+    assert found.unknown == 1
+    hoa.sees_nothing()
+    chief.sees(phrase("progress.unknown", n=1))
+    async with world.sessions.reading() as session:
+        states = list(await session.scalars(select(Notice.state).order_by(Notice.id)))
+        assert states == [NoticeState.FINISHED, NoticeState.SCHEDULED]
+        assert await session.scalar(select(Delivery.reason).where(Delivery.broadcast_id.is_not(None))) == "restored"
+        assert await session.scalar(select(func.count()).select_from(Broadcast)) == 1
+
+
+async def test_what_was_waiting_or_under_way_is_unknown_and_answers_are_not_repeated(either: World):
+    world = either
+    async with world.sessions.begin() as session:
+        for number, state in enumerate((DeliveryState.PENDING, DeliveryState.SENDING)):
+            session.add(
+                Delivery(
+                    key=f"answer:{number}",
+                    origin="answer",
+                    content_id="x",
+                    channel="telegram",
+                    address="5",
+                    passing=True,
+                    lane=0,
+                    state=state,
+                    due_at=NOW,
+                    opened_at=NOW,
+                )
+            )
+
+    found = await _take_stock(world)
+    await world.tick(seconds=10)
+
+    assert found.unknown == 2
+    async with world.sessions.reading() as session:
+        assert set(await session.scalars(select(Delivery.state))) == {DeliveryState.UNKNOWN}
+
+
+async def test_reports_nobody_took_are_asked_about_marked_as_restored(either: World):
+    world = either
+    duty = await world.officer("duty", Role.DUTY, on_duty=True)
+    admin = await world.officer("admin", Role.ADMIN)
+    nam = await world.person("nam")
+    await nam.sends("/baotin")
+    await nam.sends("Có người lạ.")
+    await nam.presses("Gửi")
+    world.clock.advance(hours=5)  # all its deadlines have passed
+    for person in (duty, admin, nam):
+        await person.looks()
+
+    found = await _take_stock(world)
+    await world.settle()
+    await world.house.jobs.second()
+    await world.settle()
+    for person in (duty, admin, nam):
+        await person.refresh()
+
+    assert found.reports == 1
+    duty.sees("Có người lạ.", phrase("restored.report"))
+    assert len(duty.news) == 1, "not escalated in the same instant"
+    admin.sees(phrase("restored.told", unknown=found.unknown, reports=1))
+    nam.sees_nothing()
+    async with world.sessions.reading() as session:
+        at = await session.scalar(select(Report.escalates_at))
+    assert at == world.clock() + world.policy.escalation[0]
+
+
+async def test_a_report_that_was_taken_is_left_alone(telegram_world: World):
+    world = telegram_world
+    duty = await world.officer("duty", Role.DUTY, on_duty=True)
+    nam = await world.person("nam")
+    await nam.sends("/baotin")
+    await nam.sends("Có người lạ.")
+    await nam.presses("Gửi")
+    await duty.presses("Nhận xử lý")
+    await duty.looks()
+
+    assert (await _take_stock(world)).reports == 0
+    await world.settle()
+    await duty.refresh()
+
+    duty.sees_nothing()
+
+
+# --- marks ---
+
+
+def _outside(tmp_path: Path) -> Outside:
+    return Outside(make_url(sqlite_url(tmp_path)), tmp_path)
+
+
+async def _enters(sessions: Sessions, outside: Outside) -> standing.Arrival:
+    async with sessions.begin() as session:
+        arrival = await standing.enter(session, outside.read)
+    outside.write(arrival.mark)
+    return arrival
+
+
+async def test_a_new_database_is_no_copy_and_a_crash_makes_none(sessions, tmp_path):
+    outside = _outside(tmp_path)
+
+    assert not (await _enters(sessions, outside)).is_restored
+    assert not (await _enters(sessions, outside)).is_restored
+    async with sessions.begin() as session:  # committed, and the power went before the file was written
+        await standing.advance(session)
+    assert not (await _enters(sessions, outside)).is_restored
+
+
+async def test_a_number_that_is_behind_the_file_is_a_copy_once(sessions, tmp_path):
+    outside = _outside(tmp_path)
+    mark = (await _enters(sessions, outside)).mark
+    outside.write(Mark(mark.identity, mark.number + 1))
+
+    assert (await _enters(sessions, outside)).is_restored
+    assert not (await _enters(sessions, outside)).is_restored
+
+
+async def test_without_the_file_only_a_database_that_was_closed_is_trusted(sessions, tmp_path):
+    outside = _outside(tmp_path)
+    await _enters(sessions, outside)
+    (tmp_path / "binhyen.db.run").unlink()
+    assert (await _enters(sessions, outside)).is_restored
+
+    async with sessions.begin() as session:
+        await standing.advance(session, closes=True)
+    (tmp_path / "binhyen.db.run").unlink()
+    assert not (await _enters(sessions, outside)).is_restored
+
+
+@pytest.mark.parametrize("content", ["", "x", "a b c", "0" * 5000, "\x00\xff", "identity -1"])
+async def test_a_damaged_file_counts_as_none(sessions, tmp_path, content):
+    outside = _outside(tmp_path)
+    await _enters(sessions, outside)
+    (tmp_path / "binhyen.db.run").write_text(content)
+
+    assert (await _enters(sessions, outside)).is_restored
+
+
+def test_the_file_is_closed_to_others_and_written_whole(tmp_path):
+    outside = _outside(tmp_path)
+    outside.write(Mark("a" * 32, 7))
+
+    assert outside.read("a" * 32) == Mark("a" * 32, 7)
+    assert outside.read("b" * 32) is None
+    assert (tmp_path / "binhyen.db.run").stat().st_mode & 0o077 == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["binhyen.db.run"]
+
+
+def test_a_server_has_a_file_for_each_database(tmp_path):
+    outside = Outside(make_url("postgresql+asyncpg://localhost/binhyen"), tmp_path)
+    outside.write(Mark("a" * 32, 7))
+    outside.write(Mark("b" * 32, 9))
+
+    assert outside.read("a" * 32) == Mark("a" * 32, 7)
