@@ -7,10 +7,11 @@ import contextlib
 import gc
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,9 +30,9 @@ from bot.jobs import Jobs
 from bot.lock import Lock, sole_process
 from bot.menus import OfficerMenus, common_menus
 from bot.metrics import Metrics
-from bot.settings import BadSettings, Settings, key_file, load_keys
+from bot.settings import BadSettings, Settings, load_keys
 from bot.standing import Outside
-from bot.supervision import Ended, Watch, every, supervised, tolerated
+from bot.supervision import Ended, Ticks, Watch, supervised, tolerated
 from channels.api import call
 from channels.inbound import store_updates
 from channels.port import Capabilities, Limits, Media, Recipient
@@ -69,6 +70,8 @@ _SLOTS = 128
 _OWN_SLOTS = 8
 #: How fresh the gauges of `/metrics` are, seconds.
 _MEASURE_SECONDS = 15
+#: Where a unit on a database server keeps its mark: with its other data, below the working directory.
+_MARKS = Path("data")
 #: How long a channel may take to say goodbye: nothing waits for it but the end.
 _FAREWELL_SECONDS = 1.5
 
@@ -212,8 +215,7 @@ class House:
             watch.run("inbox", self.inbox.run())
             for name, dispatcher in self.dispatchers.items():
                 watch.run(f"dispatch {name}", dispatcher.run())
-            for name, seconds, tick in self._ticks():
-                watch.run(name, every(seconds, tick, stopping=stopping))
+            watch.run("ticks", self._ticks().run(stopping))
             try:
                 yield watch
             finally:
@@ -224,15 +226,15 @@ class House:
                 for dispatcher in self.dispatchers.values():
                     dispatcher.stop()
 
-    def _ticks(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
-        return [
-            ("every second", 1, self.jobs.second),
-            ("every minute", 60, self.jobs.minute),
-            ("receipts", 1, tolerated("receipts", self.jobs.refill)),
-            ("mark", 1, tolerated("mark", self._go_further)),
-            ("measure", _MEASURE_SECONDS, tolerated("measure", self.measure)),
-            ("menus", _MENU_SECONDS, tolerated("menus", self.menus.refresh)),
-        ]
+    def _ticks(self) -> Ticks:
+        ticks = Ticks()
+        ticks.add(1, self.jobs.second)
+        ticks.add(60, self.jobs.minute)
+        ticks.add(1, tolerated("receipts", self.jobs.refill))
+        ticks.add(1, tolerated("mark", self._go_further))
+        ticks.add(_MEASURE_SECONDS, tolerated("measure", self.measure))
+        ticks.add(_MENU_SECONDS, tolerated("menus", self.menus.refresh))
+        return ticks
 
     async def _remember(self, session: AsyncSession, now: datetime) -> None:
         """Once a minute: how late it is; or, when somebody has said that the computer's clock is right, go by it."""
@@ -254,7 +256,7 @@ class House:
         self._has_sent = False
         async with self.sessions.begin() as session:
             mark = await standing.advance(session)
-        await asyncio.to_thread(self.outside.write, mark)
+        await asyncio.to_thread(self.outside.keep, mark)
 
     def _note(self, outcome: Outcome) -> None:
         self._has_sent = True
@@ -355,7 +357,7 @@ async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyn
     """
     stopping = stopping or stop_signals()
     engine, sessions = _reach_database(settings)
-    outside = Outside(engine.url, key_file(settings).absolute().parent)
+    outside = Outside(engine.url, _MARKS)
     try:
         # Held before anything is changed: a second start must not migrate under a running process.
         async with sole_process(engine) as lock:
@@ -365,7 +367,7 @@ async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyn
             await _serve(settings, sessions, outside, lock, time, stopping)
             async with sessions.begin() as session:
                 mark = await standing.advance(session, closes=True)
-            outside.write(mark)
+            outside.keep(mark)
     except BaseExceptionGroup as failures:
         raise _ended(failures) from None
     finally:
@@ -382,7 +384,7 @@ async def _enter(settings: Settings, sessions: Sessions, outside: Outside, time:
         stock = None
         if found.is_restored:
             stock = await restored.take_stock(session, now=time(), policy=policy_of(settings))
-    await asyncio.to_thread(outside.write, found.mark)
+    await asyncio.to_thread(outside.keep, found.mark)
     if refused:
         log.warning(
             "administrators_stay_revoked",

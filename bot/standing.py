@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
 from sqlalchemy import update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +23,7 @@ from channels.inbound import insert_ignoring
 from db.tables.standing import Standing
 
 _ID = 1
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,15 @@ class Outside:
                 found, number = path.read_text("ascii").split()
                 return Mark(found, int(number)) if found == identity else None
         return None
+
+    def keep(self, mark: Mark) -> None:
+        """Put a mark there; that it cannot be is said, and no reason not to work."""
+        try:
+            self.write(mark)
+        except OSError as error:
+            log.error(
+                "mark_not_written", error=type(error).__name__, advice="a restored copy could not be told from this"
+            )
 
     def write(self, mark: Mark) -> None:
         """Put a mark there, whole or not at all; raises OSError."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 log = structlog.get_logger(__name__)
+
+#: How often it is looked whether the clock was set back, seconds.
+_LOOK = 2.0
+
+Tick = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Ended(Exception):
@@ -63,15 +70,66 @@ async def supervised() -> AsyncIterator[Watch]:
             watch.may_end()
 
 
-async def every(seconds: float, work: Callable[[], Awaitable[None]], *, stopping: asyncio.Event) -> None:
-    """Do something at an interval until `stopping`; what takes longer leaves turns out. What has begun is finished."""
-    due = time.monotonic() + seconds
-    while not await _told(stopping, due - time.monotonic()):
-        await work()
-        due = max(due + seconds, time.monotonic())
+class Ticks:
+    """Calls what is to happen at intervals. APScheduler keeps the time; a tick that fails ends `run`, and so the group
+    it runs in, and what has begun when we stop is finished."""
+
+    def __init__(self) -> None:
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._failed: asyncio.Future[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def add(self, seconds: float, work: Tick) -> None:
+        """Do something at an interval; what takes longer leaves turns out."""
+        self._scheduler.add_job(
+            self._tick,
+            IntervalTrigger(seconds=seconds),
+            (work,),
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Tick until `stopping`; raises what a tick failed with."""
+        self._failed = asyncio.get_running_loop().create_future()
+        told = asyncio.create_task(stopping.wait())
+        self._scheduler.start()
+        try:
+            at = datetime.now(UTC)
+            while not (await asyncio.wait([told, self._failed], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED))[0]:
+                at = self._follow_clock(at)
+            self._scheduler.pause()
+            if self._under_way:
+                await asyncio.wait(self._under_way)
+        finally:
+            self._scheduler.shutdown(wait=False)
+            told.cancel()
+        if self._failed.done():
+            self._failed.result()
+
+    def _follow_clock(self, before: datetime) -> datetime:
+        """The scheduler goes by the wall clock: when that was set back, it would sleep until it is where it was."""
+        now = datetime.now(UTC)
+        if now < before:
+            log.warning("clock_set_back", seconds=round((before - now).total_seconds()))
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=now)
+        return now
+
+    async def _tick(self, work: Tick) -> None:
+        task = asyncio.create_task(work())
+        self._under_way.add(task)
+        try:
+            await asyncio.shield(task)
+        except Exception as error:
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(error)
+        finally:
+            self._under_way.discard(task)
 
 
-def tolerated(name: str, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+def tolerated(name: str, work: Tick) -> Tick:
     """`work`, for what the process can do without: a failure is said, once for each kind, and that is all."""
     said = ""
 
@@ -87,11 +145,3 @@ def tolerated(name: str, work: Callable[[], Awaitable[None]]) -> Callable[[], Aw
             said = ""
 
     return run
-
-
-async def _told(stopping: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(stopping.wait(), max(seconds, 0))
-    except TimeoutError:
-        return False
-    return True

@@ -46,7 +46,7 @@ _MOST_LOST = 3
 #: How many slots a message may miss before it is sent all the same.
 _SLOTS_TRIED = 5
 #: How long sends under way may take to finish when the process is told to stop, seconds.
-_DRAIN = 5.0
+_DRAIN = 8.0
 
 
 class Dispatcher:

@@ -19,17 +19,20 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import time_machine
 from structlog.testing import capture_logs
 
+from bot import supervision
 from bot.app import run
 from bot.lock import _LOCK, Superseded
 from bot.settings import Settings
-from bot.supervision import Ended, LoopEnded, every, supervised
+from bot.supervision import Ended, LoopEnded, Ticks, supervised
 from db.sealing import new_master_key
 from tests.botapi import FakeBotApi
 from tests.processes import running, settings_for, sqlite_url, url_of
@@ -252,8 +255,44 @@ async def test_a_tick_that_raises_ends_its_loop_instead_of_falling_silent():
     async def raises() -> None:
         raise ValueError
 
+    ticks = Ticks()
+    ticks.add(0.01, raises)
     with pytest.raises(ValueError):
-        await every(0.01, raises, stopping=asyncio.Event())
+        await ticks.run(asyncio.Event())
+
+
+async def test_a_tick_that_has_begun_is_finished():
+    stopping, finished = asyncio.Event(), asyncio.Event()
+
+    async def takes_a_while() -> None:
+        stopping.set()
+        await asyncio.sleep(0.05)
+        finished.set()
+
+    ticks = Ticks()
+    ticks.add(0.01, takes_a_while)
+    await ticks.run(stopping)
+
+    assert finished.is_set()
+
+
+async def test_ticks_go_on_when_the_clock_is_set_back_a_day(monkeypatch):
+    monkeypatch.setattr(supervision, "_LOOK", 0.05)
+    stopping, ticked = asyncio.Event(), asyncio.Event()
+
+    async def tick() -> None:
+        ticked.set()
+
+    ticks = Ticks()
+    ticks.add(0.05, tick)
+    with time_machine.travel(datetime.now(UTC), tick=True) as traveller:
+        running = asyncio.create_task(ticks.run(stopping))
+        await asyncio.wait_for(ticked.wait(), 5)
+        traveller.shift(timedelta(days=-1))
+        ticked.clear()
+        await asyncio.wait_for(ticked.wait(), 5)
+    stopping.set()
+    await running
 
 
 def test_superseded_is_said_in_a_sentence():
