@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.opening import open_broadcast
+from broadcasts.opening import open_whole
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
@@ -42,7 +42,7 @@ async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) ->
     due = await session.scalars(
         select(Notice).where(Notice.state == NoticeState.SCHEDULED, Notice.scheduled_for <= now)
     )
-    await each(session, "notice", due, lambda notice: open_broadcast(session, notice, now=now, policy=policy), now=now)
+    await each(session, "notice", due, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
     waited = await session.execute(
         update(Delivery)
         .where(Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]))
@@ -97,15 +97,7 @@ async def pull_back(session: AsyncSession, *, now: datetime, policy: Policy) -> 
         .values(leased_until=now + _LONGEST_WAIT)
         .execution_options(synchronize_session=False)
     )
-    for urgent in (True, False):
-        deadlines = policy.escalation_for(urgent)
-        await session.execute(
-            update(Report)
-            .where(
-                Report.state == ReportState.RECEIVED,
-                Report.urgent.is_(urgent),
-                Report.escalates_at > now + max(deadlines),
-            )
-            .values(escalates_at=now + deadlines[0])
-            .execution_options(synchronize_session=False)
-        )
+    for report in await session.scalars(select(Report).where(Report.state == ReportState.RECEIVED)):
+        deadlines = policy.escalation_for(report.urgent)
+        if report.escalates_at is not None and report.escalates_at > now + max(deadlines):
+            report.escalates_at = now + deadlines[0]

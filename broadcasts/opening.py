@@ -88,6 +88,17 @@ async def go_on(session: AsyncSession, *, now: datetime, policy: Policy, size: i
     )
 
 
+async def open_whole(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
+    """Open all of a broadcast in this transaction, however long it takes: for what is not being sent now. Returns its id,
+    or None if it was begun already."""
+    while await name_more(session, size=STEP):
+        pass
+    broadcast_id = await _begin(session, notice, now=now, policy=policy)
+    while await _open_more(session, now=now, policy=policy, size=STEP):
+        pass
+    return broadcast_id
+
+
 async def keep_the_night(session: AsyncSession, *, now: datetime, policy: Policy) -> list[int]:
     """Put off to the morning what notices under way still have to send when the quiet hours begin, and tell their
     authors. Urgent ones and those whose author wanted it go on. Returns the broadcasts put off."""
