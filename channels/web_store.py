@@ -32,7 +32,7 @@ _CHAT, _MESSAGE, _CHANGE, _POST, _FILE, _COMMANDS = (
 #: like a short one, and a file's name does not show in the length of its row.
 _CHAT_BYTES, _MESSAGE_BYTES, _ABOUT_BYTES = 96, 500, 1000
 #: How many rows one statement asks for at least and at most, and how many changes one page looks through.
-_FEW, _MANY, _CHANGES_PER_PAGE = 64, 1000, 5000
+_FEW, _MANY, _CHANGES_PER_PAGE = 64, 500, 2000
 
 _chats: Any = rows.WebChat.__table__
 _messages: Any = rows.WebMessage.__table__
@@ -280,10 +280,11 @@ async def changed_page(session: AsyncSession, chat: Chat, *, after: int, limit: 
     """
     found: list[Message] = []
     reached, end = after, min(chat.last_seq, after + _CHANGES_PER_PAGE)
+    batch = max(limit + 1, _FEW)
     while reached < end and len(found) <= limit:
-        upto = min(end, reached + max(limit + 1, _FEW))
+        upto = min(end, reached + batch)
         found += await _changed(session, chat.who, range(reached + 1, upto + 1))
-        reached = upto
+        reached, batch = upto, _MANY
     if len(found) > limit:
         return Page(found[:limit], more=True, last_seq=found[limit - 1].seq)
     return Page(found, reached < chat.last_seq, reached)
