@@ -176,8 +176,7 @@ def counted_as(host: str) -> str:
 class Callers:
     """Tells the application who calls: behind a proxy that is trusted, whom that one names; else whoever it is.
 
-    Proxies write themselves to the right, so the right-most address that is none of ours is the visitor's. The
-    address of the connection itself stays in the scope as "peer".
+    Each proxy writes who called it to the right, so the right-most address that is none of ours is the visitor's.
     """
 
     def __init__(self, app: ASGIApp, trusted: str) -> None:
@@ -187,7 +186,7 @@ class Callers:
         client = scope.get("client")
         if client:
             # A socket for both families names IPv4 addresses in the manner of IPv6.
-            scope["peer"] = scope["client"] = (unmapped(client[0]), client[1])
+            scope["client"] = (unmapped(client[0]), client[1])
         await self._app(scope, receive, send)
 
 
@@ -211,13 +210,11 @@ def among(networks: str) -> Callable[[str], bool]:
 
 
 def is_this_machine(request: Request) -> bool:
-    """Whether the caller is on this machine and speaks for itself, as far as can be told."""
-    host, _ = request.scope.get("peer") or request.scope.get("client") or ("", 0)
-    try:
-        is_here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    """Whether the caller is on this machine and speaks for itself, as far as can be told: the connection comes from
+    here, and no header says that somebody is behind it."""
+    if any(name in request.headers for name in _FORWARDED):
         return False
-    return is_here and not any(name in request.headers for name in _FORWARDED)
+    return among("127.0.0.0/8,::1")(request.client.host if request.client else "")
 
 
 class AtOnce:

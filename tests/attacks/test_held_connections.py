@@ -18,6 +18,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from channels.inbound import store_updates, waiting_updates
 from db.engine import Sessions
@@ -221,17 +223,65 @@ async def test_a_body_that_is_merely_slow_arrives(sessions):
             assert b"200 OK" in await wire.read()
 
 
+async def test_nobody_is_cut_because_we_do_not_read(sessions):
+    """While nothing is taken from a connection, nothing can come in on it."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def busy(request):
+        begun.set()
+        await go_on.wait()
+        return PlainTextResponse(str(len(await request.body())))
+
+    async with (
+        serving(sessions, limits=HASTY, more_routes=[Route("/busy", busy, methods=["POST"])]) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as lan,
+    ):
+        sending = asyncio.create_task(lan.post("/busy", content=b"x" * 10_000_000))
+        await begun.wait()
+        await asyncio.sleep(HASTY.window_seconds * 4)
+        go_on.set()
+        assert (await sending).text == "10000000"
+
+
+async def _file_of(lan: httpx.AsyncClient, size: int) -> bytes:
+    """Store a file; the request that asks for it."""
+    answer = await lan.post(
+        "/api/file", data={"kind": "document", "nonce": str(uuid4())}, files={"file": ("x", b"x" * size)}
+    )
+    file_id = answer.json()["message"]["files"][0]["id"]
+    cookies = "; ".join(f"{name}={value}" for name, value in lan.cookies.items())
+    return f"GET /api/files/{file_id} HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\n\r\n".encode()
+
+
+async def test_one_client_cannot_have_us_hold_file_after_file(sessions):
+    limits = Limits(buffered=60 * 2**20, buffered_per_client=40 * 2**20)
+    async with (
+        serving(sessions, limits=limits) as server,
+        browser(server.port) as lan,
+        browser(server.port, of=STRANGER) as other,
+        wires(server.port, 3) as opened,
+    ):
+        asks = await _file_of(lan, 16 * 2**20)
+        heard = []
+        for wire in opened:
+            await wire.write(asks)
+            heard.append((await wire.read(12)).decode())
+        assert heard == ["HTTP/1.1 200", "HTTP/1.1 200", "HTTP/1.1 429"]
+        async with wires(server.port, 1, of=STRANGER) as (late,):
+            await late.write(await _file_of(other, 16 * 2**20))
+            assert (await late.read(12)).decode() == "HTTP/1.1 200"
+        await opened[0].close()
+        await until(lambda: len(server._server.server_state.connections) <= 4)
+        async with wires(server.port, 1) as (again,):
+            await again.write(asks)
+            assert (await again.read(12)).decode() == "HTTP/1.1 200"
+
+
 async def test_whoever_does_not_read_an_answer_is_cut(sessions):
     async with serving(sessions, limits=HASTY) as server, browser(server.port) as lan:
-        answer = await lan.post(
-            "/api/file",
-            data={"kind": "document", "nonce": str(uuid4())},
-            files={"file": ("x", b"x" * 16 * 2**20)},
-        )
-        file_id = answer.json()["message"]["files"][0]["id"]
+        asks = await _file_of(lan, 16 * 2**20)
         async with wires(server.port, 1) as (wire,):
-            cookies = "; ".join(f"{name}={value}" for name, value in lan.cookies.items())
-            await wire.write(f"GET /api/files/{file_id} HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\n\r\n".encode())
+            await wire.write(asks)
             await until(lambda: not server._server.server_state.connections)
             assert len(await _all(wire)) < 16 * 2**20
 
@@ -277,6 +327,31 @@ async def test_one_client_cannot_fill_the_memory_for_files(sessions):
     async with serving(sessions, limits=limits) as server, browser(server.port, of=STRANGER) as lan:
         assert await uploads(lan, b"x" * 2_100_000) == 429
         assert await uploads(lan, b"x" * 1_900_000) == 200
+
+
+async def test_one_visitor_behind_a_proxy_cannot_have_all_requests_under_way(sessions):
+    """Behind a proxy each of them is one of our connections, and they all come from the same address."""
+    limits, go_on = Limits(connections=80), asyncio.Event()
+    asked = 0
+
+    async def waits(request):
+        nonlocal asked
+        asked += 1
+        await go_on.wait()
+        return PlainTextResponse("")
+
+    async with (
+        serving(sessions, limits=limits, more_routes=[Route("/waits", waits)]) as server,
+        browser(server.port) as lan,
+        wires(server.port, limits.requests_per_client) as held,
+    ):
+        for wire in held:
+            await wire.write(b"GET /waits HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.5\r\n\r\n")
+        await until(lambda: asked == len(held))
+        assert await says(lan, "một", headers={"X-Forwarded-For": "203.0.113.5"}) == 429
+        assert await says(lan, "hai", headers={"X-Forwarded-For": "203.0.113.6"}) == 200
+        assert (await lan.get("/healthz", headers={"X-Forwarded-For": "203.0.113.5"})).text == "ok"
+        go_on.set()
 
 
 # --- pages that are told of news ---
