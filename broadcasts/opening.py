@@ -89,8 +89,11 @@ async def go_on(session: AsyncSession, *, now: datetime, policy: Policy, size: i
 
 
 async def open_whole(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
-    """Open all of a broadcast in this transaction, however long it takes: for what is not being sent now. Returns its id,
-    or None if it was begun already."""
+    """Open all of a broadcast in this transaction, however long it takes: for what is not being sent now.
+
+    Returns:
+        Its id; None if it was begun already.
+    """
     while await name_more(session, size=STEP):
         pass
     broadcast_id = await _begin(session, notice, now=now, policy=policy)
