@@ -44,5 +44,5 @@ async def _turn(sessions: Sessions) -> float:
     async with sessions.begin() as session:
         sent = [Outcome(delivery, DeliveryState.SENT, message_id="1") for delivery in claimed]
         await settle(session, sent, now=now())
-        await next_due_at(session, "telegram")
+        await next_due_at(session, "telegram", after=now())
     return time.perf_counter() - began

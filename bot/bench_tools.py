@@ -150,10 +150,10 @@ async def ledger(path: Path) -> AsyncIterator[Sessions]:
 
 _FILL = text(
     "INSERT INTO deliveries (key, origin, content_id, channel, address, address_sealed, passing, lane, state,"
-    " attempts, due_at, opened_at)"
+    " attempts, opened_at)"
     " WITH RECURSIVE numbers(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM numbers WHERE number < :count - 1)"
     " SELECT :run || number, 'bench', :content, 'telegram', CAST(:first + number AS TEXT), 0, 0, 3, 'pending', 0,"
-    " :now, :now FROM numbers"
+    " :now FROM numbers"
 ).bindparams(bindparam("now", type_=Instant()))
 
 

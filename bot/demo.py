@@ -151,7 +151,8 @@ class Demo:
 
     async def _is_busy(self) -> bool:
         """Whether anything waits to be acted upon, is due, or is being sent."""
-        waiting = (Delivery.state == DeliveryState.PENDING) & (Delivery.due_at <= self._clock())
+        is_due = Delivery.due_at.is_(None) | (Delivery.due_at <= self._clock())
+        waiting = (Delivery.state == DeliveryState.PENDING) & is_due
         async with self._house.sessions.reading() as session:
             inbound = await session.scalar(select(InboundUpdate.id).where(InboundUpdate.handled_at.is_(None)).limit(1))
             outbound = await session.scalar(

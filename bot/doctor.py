@@ -26,6 +26,7 @@ from bot.settings import Settings, key_file
 from bot.setup import bot_username
 from bot.standing import newest_seen
 from db.engine import Sessions, make_engine
+from db.marks import day_of
 from db.sealing import KeyRing, new_master_key
 from db.tables.deliveries import Delivery, DeliveryState
 from db.upgrade import alembic_config
@@ -39,7 +40,7 @@ _LITTLE, _SCARCE = 500 * 2**20, 2 * 2**30
 #: No clock that is right says less.
 _NOT_BEFORE = datetime(2026, 11, 1, tzinfo=UTC)
 _CLOCK_SLACK = timedelta(minutes=5)
-#: How far back deliveries are looked at.
+#: How far back deliveries are looked at, from the beginning of that day: the ledger knows no more than the day.
 _LATELY = timedelta(days=1)
 _HTTP_SECONDS = 10
 
@@ -250,19 +251,19 @@ async def _deliveries(session: AsyncSession, now: datetime) -> AsyncIterator[Fin
     states = (DeliveryState.FAILED, DeliveryState.UNKNOWN)
     counted = await session.execute(
         select(Delivery.state, func.count().label("number"))
-        .where(Delivery.state.in_(states), Delivery.settled_at > now - _LATELY)
+        .where(Delivery.state.in_(states), Delivery.settled_at >= day_of(now - _LATELY))
         .group_by(Delivery.state)
     )
     count = {row.state: row.number for row in counted}
     if count.get(DeliveryState.FAILED):
-        yield _wrong(f"{count[DeliveryState.FAILED]} messages of the last 24 hours could not be sent; see the log.")
+        yield _wrong(f"{count[DeliveryState.FAILED]} messages since yesterday could not be sent; see the log.")
     if count.get(DeliveryState.UNKNOWN):
         yield _wrong(
-            f"Of {count[DeliveryState.UNKNOWN]} messages of the last 24 hours nobody knows whether they arrived: "
+            f"Of {count[DeliveryState.UNKNOWN]} messages since yesterday nobody knows whether they arrived: "
             "“Ai chưa nhận” under the notice says whom to call."
         )
     if not count:
-        yield _fine("No message of the last 24 hours has failed.")
+        yield _fine("No message since yesterday has failed.")
 
 
 # --- the network --------------------------------------------------------------------------------------------------

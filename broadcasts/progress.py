@@ -15,8 +15,8 @@ from sqlalchemy.orm import aliased
 from broadcasts.notices import author_of
 from broadcasts.shifting import leaves_at
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
-from db.tables.deliveries import Delivery, DeliveryState, Lane
-from deliveries.ledger import AGAIN, COPIES, open_delivery
+from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
+from deliveries.ledger import open_delivery
 from deliveries.troubles import each, may_be_tried
 from deliveries.wording import Rows, button, from_html, html
 from officers.policy import Policy
@@ -262,29 +262,24 @@ def _may_have_news() -> ColumnElement[bool]:
 
 
 async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, markup: str, *, now: datetime) -> bool:
-    """Queue the first live message, or an edit of it; False while the first has not arrived yet."""
-    key = f"progress:{broadcast.id}"
+    """Queue the first live message, or an edit of it; False while the message has not arrived yet.
+
+    An edit that still waits becomes this one, and a message its reader has deleted is said anew (Purpose.LIVE).
+    """
     outgoing = from_html(markup, "vi", buttons=progress_buttons(notice))
     if broadcast.progress_at is None:
         return await open_delivery(
             session,
             replace(outgoing, silent=True),
             to=author_of(notice),
-            key=key,
+            key=f"progress:{broadcast.id}",
             origin=f"notice:{notice.id}",
             lane=Lane.REPLY,
+            purpose=Purpose.LIVE,
+            subject_id=broadcast.id,
             now=now,
         )
-    # The copy that arrived, when the first did not.
-    shown = await session.scalar(
-        select(Delivery.message_id)
-        .where(
-            Delivery.key.in_([key + AGAIN * copies for copies in range(COPIES + 1)]),
-            Delivery.message_id.is_not(None),
-        )
-        .order_by(Delivery.id.desc())
-        .limit(1)
-    )
+    shown = await _shown(session, broadcast.id)
     if not shown:
         return False
     is_news_everywhere = notice.state is not NoticeState.RUNNING and broadcast.finished_at is not None
@@ -293,9 +288,23 @@ async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, mark
         session,
         replace(outgoing, brief=outgoing.text if is_news_everywhere and not already_final else ""),
         to=author_of(notice),
-        key=f"{key}/edit:{now.isoformat()}",
+        key=f"progress:{broadcast.id}/edit:{now.isoformat()}",
         origin=f"notice:{notice.id}",
         lane=Lane.REMINDER,
         edits=shown,
+        purpose=Purpose.LIVE,
+        subject_id=broadcast.id,
         now=now,
     )
+
+
+async def _shown(session: AsyncSession, broadcast_id: int) -> str | None:
+    """The live message of a broadcast as its reader has it: the newest of those that were said, once it arrived."""
+    said = await session.execute(
+        select(Delivery.message_id, Delivery.state)
+        .where(Delivery.purpose == Purpose.LIVE, Delivery.subject_id == broadcast_id, Delivery.edits.is_(None))
+        .order_by(Delivery.id.desc())
+        .limit(1)
+    )
+    row = said.one_or_none()
+    return row.message_id if row is not None and row.state is DeliveryState.SENT else None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any, Literal, Self
 
+#: Buttons under one message, as the strictest platform has it: what is longer is shown in pages.
+#: Source: Telegram's limit as python-telegram-bot 22.8 states it, read 2026-11.
+MOST_BUTTONS = 100
 MediaKind = Literal["photo", "document", "video", "voice"]
 Asks = Literal["contact", "location"]
 
@@ -43,6 +48,13 @@ class Button:
     args: tuple[str, ...] = ()
     once: bool = True
     url: str | None = None
+
+
+def within_limit(rows: Sequence[tuple[Button, ...]]) -> tuple[tuple[Button, ...], ...]:
+    """The first MOST_BUTTONS buttons, in their rows: with one more the whole message would be refused."""
+    starts = accumulate((len(row) for row in rows), initial=0)
+    kept = (row[: max(0, MOST_BUTTONS - start)] for row, start in zip(rows, starts, strict=False))
+    return tuple(row for row in kept if row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +149,14 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The platform took the message and calls it `message_id`; `handles` are its names for files (media id → id)."""
+    """The platform took the message and calls it `message_id`; `handles` are its names for files (media id → id).
+
+    When only a part was sent, `more` parts are left, and `message_id` is empty unless that part has the buttons.
+    """
 
     message_id: str
     handles: tuple[tuple[int, str], ...] = ()
+    more: int = 0
 
 
 class SendError(Exception):
@@ -152,12 +168,11 @@ class SendError(Exception):
 
 
 class TryLater(SendError):
-    """Certainly not sent; may work later. With `delay`, not before then; `whole_channel` says what it concerns."""
+    """Certainly not sent; may work later. With `delay`, not before then."""
 
-    def __init__(self, reason: str, *, delay: timedelta | None = None, whole_channel: bool = False) -> None:
+    def __init__(self, reason: str, *, delay: timedelta | None = None) -> None:
         super().__init__(reason)
         self.delay = delay
-        self.whole_channel = whole_channel
 
 
 class RecipientGone(SendError):
@@ -166,6 +181,14 @@ class RecipientGone(SendError):
 
 class Rejected(SendError):
     """The platform refuses this message; sending it again would not help."""
+
+
+class StaleHandle(Rejected):
+    """The platform does not know (any more) what it once called these files; certainly not sent."""
+
+    def __init__(self, media_ids: tuple[int, ...]) -> None:
+        super().__init__("bad_handle")
+        self.media_ids = media_ids
 
 
 class Moved(SendError):

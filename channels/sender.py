@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from telegram import Bot
@@ -33,9 +31,12 @@ from channels.port import (
     Rejected,
     SendError,
     Sent,
+    StaleHandle,
     TryLater,
     Uncertain,
+    within_limit,
 )
+from db.sealing import CannotOpen
 from texts.markup import split, utf16_len
 
 Entities = tuple[dict[str, Any], ...]
@@ -44,12 +45,10 @@ CallbackData = Mapping[tuple[int, int], str]
 ALBUM_LIMIT = 10
 #: Before a message whose first attempt may have arrived.
 RESENT = {"vi": "(gửi lại)\n", "en": "(sent again)\n"}
-#: How long the rest of a message may wait when the platform asks for it.
-_LONGEST_WAIT = timedelta(seconds=30)
+#: How long to wait when a platform says "too many" and not until when.
+_UNTOLD = timedelta(seconds=5)
 _NO_PREVIEW = {"is_disabled": True}
 _SHARE_KEYS = {"contact": "button.share_contact", "location": "button.share_location"}
-#: A refusal to a private chat we have not written to for this long cannot be about that chat, seconds.
-_CHAT_MEMORY = 5.0
 # Wordings as the Bot API server answers them, lower case; read in python-telegram-bot 22.8's tests and tdlib, 2026-11.
 _LOST_CHAT = (
     "chat not found",
@@ -66,7 +65,22 @@ _LOST_CHAT = (
     "have no rights to send a message",
     "not enough rights to send",
 )
-_BAD_HANDLE = ("wrong file identifier", "wrong remote file identifier", "file reference", "wrong file_id")
+#: What a file id was answered with that had been good: tdlib's words ("wrong file identifier/HTTP URL specified",
+#: "wrong remote file identifier specified: …", "wrong remote file id specified: …", "invalid file id") and the codes
+#: of Telegram's own servers behind it (FILE_REFERENCE_EXPIRED, _EMPTY, _INVALID and _0_EXPIRED in an album,
+#: FILEREF_UPGRADE_NEEDED, FILE_ID_INVALID, MEDIA_EMPTY); read in issues of tdlib and of bots' libraries, 2026-11.
+_BAD_HANDLE = (
+    "wrong file identifier",
+    "wrong file_id",
+    "wrong remote file",
+    "invalid file id",
+    "invalid file_id",
+    "file reference",
+    "file_reference",
+    "fileref_",
+    "file_id_invalid",
+    "media_empty",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +115,11 @@ class Sender:
         capabilities: Capabilities,
         load_media: Callable[[int], Awaitable[Media]],
         translate: Callable[[str, str], str],
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._sleep = sleep
         self._bot = bot
         self._capabilities = capabilities
         self._load_media = load_media
         self._translate = translate
-        self._monotonic = monotonic
-        self._written_to: dict[str, float] = {}
 
     async def send(
         self,
@@ -121,6 +129,7 @@ class Sender:
         callback_data: CallbackData,
         resent: bool = False,
         handles: Mapping[int, str] | None = None,
+        part: int | None = None,
     ) -> Sent:
         """Push one message; long text and many files become several calls, in order.
 
@@ -128,27 +137,34 @@ class Sender:
             callback_data: What a press sends back, by (row, column) of the button.
             resent: An earlier attempt may have arrived; say so in the first line.
             handles: The platform's names for files it has had before, by media id.
+            part: Make only the call with this number, from 0 on: each has a slot of its own in the pace. None: all.
 
         Returns: The message that carries the buttons, and the handles of files that were uploaded.
+
+        Raises:
+            StaleHandle: One of `handles` is not known any more (with `part`; else the file is uploaded again).
         """
-        if resent:
-            outgoing = _marked_resent(outgoing)
-        steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
-        if resent:
-            steps.sort(key=lambda step: step.method == "sendLocation")  # the mark comes before all that it is about
+        steps = self._steps(outgoing, callback_data, resent)
+        if part is None:
+            return await self._send_all(address, steps, outgoing.silent, handles or {})
+        return await self._send_part(address, steps, part, outgoing.silent, handles or {})
+
+    def files_in(self, outgoing: Outgoing, *, part: int, resent: bool) -> tuple[int, ...]:
+        """The files (media ids) that the call with this number carries. Platforms count each as a message."""
+        if not outgoing.attachments:
+            return ()
         try:
-            return await self._send(address, steps, outgoing.silent, handles or {})
-        except Rejected as error:
-            if error.reason != "bad_handle" or not handles:
-                raise
-            return await self._send(address, steps, outgoing.silent, {})
+            steps = self._steps(outgoing, dict.fromkeys(_places(outgoing), ""), resent)
+        except Rejected:
+            return ()  # it will be refused when it is sent
+        return tuple(file.media_id for file in steps[part].attachments) if part < len(steps) else ()
 
     async def probe(self) -> None:
         """Return when the platform answers; raises SendError when it does not, or does not know us."""
         try:
             await call(self._bot, "getMe", {})
         except TelegramError as error:
-            raise self._meaning(error, "") from error
+            raise self._meaning(error) from error
 
     async def edit(self, address: str, message_id: str, outgoing: Outgoing, *, callback_data: CallbackData) -> Sent:
         """Replace a message's text and buttons; doing so twice is harmless, so a lost answer is TryLater.
@@ -187,26 +203,34 @@ class Sender:
         except TelegramError as error:
             if "message is not modified" in error.message.lower():
                 return Sent(message_id)
-            meaning = self._meaning(error, address)
+            meaning = self._meaning(error)
             raise (TryLater("no_answer") if isinstance(meaning, Uncertain) else meaning) from error
         return Sent(_message_id(result) or message_id)
 
-    async def _send(self, address: str, steps: Sequence[_Step], silent: bool, handles: Mapping[int, str]) -> Sent:
+    def _steps(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[_Step]:
+        try:
+            if resent:
+                outgoing = _marked_resent(outgoing)
+            steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise Rejected("unrenderable") from error  # what was stored makes no message: nothing has left
+        if resent:
+            steps.sort(key=lambda step: step.method == "sendLocation")  # the mark comes before all that it is about
         if not steps:
             raise Rejected("empty")
+        return steps
+
+    async def _send_all(self, address: str, steps: Sequence[_Step], silent: bool, handles: Mapping[int, str]) -> Sent:
         media = await self._media_of(steps, handles)
         progress = _Progress()
         try:
             for step in steps:
-                await self._take_in_turn(step, address, silent, media, handles, progress)
+                await self._take_anew(step, address, silent, media, handles, progress)
         except TelegramError as error:
-            raise (Uncertain("partly") if progress.calls else self._meaning(error, address)) from error
-        finally:
-            if progress.calls:
-                self._remember(address)
+            raise (Uncertain("partly") if progress.calls else self._meaning(error)) from error
         return Sent(progress.main_id, tuple(progress.handles))
 
-    async def _take_in_turn(
+    async def _take_anew(
         self,
         step: _Step,
         address: str,
@@ -215,15 +239,34 @@ class Sender:
         handles: Mapping[int, str],
         progress: _Progress,
     ) -> None:
-        """Take a step; when it is not the first and must wait a little, wait: what was said already stays said."""
+        """Take a step; where the platform has forgotten a file, with the file itself."""
         try:
             await self._take(step, address, silent, media, handles, progress)
-        except RetryAfter as error:
-            delay = _delay_of(error)
-            if not progress.calls or delay > _LONGEST_WAIT:
+        except BadRequest as error:
+            if not _is_stale(step, handles, error):
                 raise
-            await self._sleep(delay.total_seconds())
+            await self._take(step, address, silent, await self._media_of([step], {}), {}, progress)
+
+    async def _send_part(
+        self, address: str, steps: Sequence[_Step], part: int, silent: bool, handles: Mapping[int, str]
+    ) -> Sent:
+        if part >= len(steps):
+            return Sent("")
+        if part == 0:
+            for later in steps[1:]:  # a file that is gone is refused before anything is sent
+                await self._media_of([later], handles)
+        step = steps[part]
+        media = await self._media_of([step], handles)
+        progress = _Progress()
+        try:
             await self._take(step, address, silent, media, handles, progress)
+        except BadRequest as error:
+            if _is_stale(step, handles, error):
+                raise StaleHandle(tuple(file.media_id for file in step.attachments)) from error
+            raise self._meaning(error) from error
+        except TelegramError as error:
+            raise self._meaning(error) from error
+        return Sent(progress.main_id, tuple(progress.handles), more=len(steps) - part - 1)
 
     async def _take(
         self,
@@ -282,7 +325,7 @@ class Sender:
             return _inline(outgoing, callback_data) or removed
         label = self._translate(outgoing.language, _SHARE_KEYS[outgoing.asks])
         rows = [[{"text": label, f"request_{outgoing.asks}": True}]]
-        rows += [[{"text": button.label} for button in row] for row in outgoing.buttons]
+        rows += [[{"text": button.label} for button in row] for row in within_limit(outgoing.buttons)]
         return {"keyboard": rows, "resize_keyboard": True, "one_time_keyboard": True}
 
     async def _media_of(self, steps: Sequence[_Step], handles: Mapping[int, str]) -> dict[int, Media]:
@@ -290,22 +333,13 @@ class Sender:
         wanted = {file.media_id for step in steps for file in step.attachments} - handles.keys()
         try:
             return {media_id: await self._load_media(media_id) for media_id in sorted(wanted)}
-        except LookupError as error:
+        except (LookupError, CannotOpen, ValueError) as error:  # erased, or damaged: nothing has left
             raise Rejected("no_media") from error
 
-    def _remember(self, address: str) -> None:
-        """Note that we have just written to `address`; forget whom we wrote to a while ago."""
-        now = self._monotonic()
-        self._written_to.pop(address, None)
-        self._written_to[address] = now
-        for known, at in list(islice(self._written_to.items(), 2)):
-            if now - at > _CHAT_MEMORY:
-                del self._written_to[known]
-
-    def _meaning(self, error: TelegramError, address: str) -> SendError:
+    def _meaning(self, error: TelegramError) -> SendError:
         match error:
             case RetryAfter():
-                return TryLater("throttled", delay=_delay_of(error), whole_channel=self._concerns_all(address))
+                return TryLater("throttled", delay=_delay_of(error))
             case ChatMigrated():
                 return Moved(str(error.new_chat_id))
             case Forbidden():
@@ -322,21 +356,9 @@ class Sender:
             case Unreachable():
                 return TryLater("unreachable")
             case _ if "too many requests" in error.message.lower():
-                return TryLater("throttled", whole_channel=True)
+                return TryLater("throttled", delay=_UNTOLD)
             case _:
                 return Uncertain("no_answer")
-
-    def _concerns_all(self, address: str) -> bool:
-        """Whether a 429 for `address` is about the whole bot; Telegram does not say.
-
-        A group has a limit of its own that others' commands use up too. A private chat's limit can only be reached by
-        writing to it: when we have not done so just now, it is the bot's limit that was hit, and whoever comes
-        next would be refused as well.
-        Source: platforms.md, Telegram limits (core.telegram.org/bots/faq), read 2026-11-22.
-        """
-        if address.startswith("-"):
-            return False
-        return self._monotonic() - self._written_to.get(address, float("-inf")) > _CHAT_MEMORY
 
 
 def _marked_resent(outgoing: Outgoing) -> Outgoing:
@@ -353,13 +375,18 @@ def _add(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
     return parameters
 
 
+def _places(outgoing: Outgoing) -> Iterator[tuple[int, int]]:
+    for y, row in enumerate(outgoing.buttons):
+        yield from ((y, x) for x in range(len(row)))
+
+
 def _inline(outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
     rows = [
         [
             {"text": button.label, **({"url": button.url} if button.url else {"callback_data": callback_data[y, x]})}
             for x, button in enumerate(row)
         ]
-        for y, row in enumerate(outgoing.buttons)
+        for y, row in enumerate(within_limit(outgoing.buttons))
     ]
     return {"inline_keyboard": rows} if rows else None
 
@@ -406,6 +433,12 @@ def _attach(
         elif name not in files:
             parameters[name] = reference
     return files
+
+
+def _is_stale(step: _Step, handles: Mapping[int, str], error: BadRequest) -> bool:
+    """Whether a step was refused for the sake of a handle it was made with."""
+    is_by_handle = any(file.media_id in handles for file in step.attachments)
+    return is_by_handle and any(words in error.message.lower() for words in _BAD_HANDLE)
 
 
 def _new_handles(step: _Step, result: Any, handles: Mapping[int, str]) -> Iterator[tuple[int, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,14 @@ class NotOurs(ConnectionError):
     """The database is not this process's at the moment: another one may be at work on it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """This process at work on a database: what its leases are marked with, and which of them are alive here."""
+
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    alive: set[int] = field(default_factory=set)
+
+
 class Sessions:
     """Opens transactions. `begin()` may write; `reading()` never waits for a writer.
 
@@ -39,6 +49,7 @@ class Sessions:
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)
         self._is_ours = True
         self._read = async_sessionmaker(engine.execution_options(**{_READS: True}), expire_on_commit=False, info=info)
+        self.run = info["run"] = Run()
 
     def hold_writers(self) -> None:
         """Let nobody write, and with that claim or act, until `let_write`."""
@@ -77,6 +88,12 @@ def keys_of(session: AsyncSession) -> KeyRing:
 def owe_erasure(session: AsyncSession) -> None:
     """Say that this transaction erases something of a person's: it is wiped from the disk soon after the commit."""
     session.info[_ERASED] = True
+
+
+def run_of(session: AsyncSession) -> Run:
+    """The run the session belongs to."""
+    run: Run = session.info["run"]
+    return run
 
 
 def is_sqlite(session: AsyncSession) -> bool:

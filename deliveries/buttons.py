@@ -1,25 +1,35 @@
-"""Buttons under messages: opaque ids of rows that say what happens, once, for whom they were shown."""
+"""Buttons under messages: opaque ids of rows that say what happens, once, for whom they were shown.
+
+Their rows are made when their message leaves. An id is a keyed hash of the delivery and the button's place in it, so
+that a second attempt shows the same buttons; those of a message that never left are dropped.
+"""
 
 from __future__ import annotations
 
 import hmac
 import json
 import re
-import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Button, Recipient
+from channels.inbound import insert_ignoring
+from channels.port import Button, Outgoing, Recipient
 from db.engine import keys_of
+from db.marks import day_of
 from db.sealing import CannotOpen, KeyRing
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState
+from deliveries import copies
 from texts.refusal import Refusal
 
-#: How long a button answers; what it acts on usually says no earlier.
+#: How long a button answers, to the end of that day; what it acts on usually says no earlier.
 LIFETIME = timedelta(days=60)
+_DAY = timedelta(days=1)
 _PURPOSE = "button"
 #: Anything else was made up; PostgreSQL would not even look for a text with a null in it.
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -34,27 +44,48 @@ class Press:
     delivery_id: int | None
 
 
+def pressable(outgoing: Outgoing) -> Iterator[tuple[tuple[int, int], Button]]:
+    """The buttons that send something back, with their places: (row, column)."""
+    for row, buttons in enumerate(outgoing.buttons):
+        for column, button in enumerate(buttons):
+            if button.url is None:
+                yield (row, column), button
+
+
+def button_id(keys: KeyRing, delivery_id: int, content_id: str, place: tuple[int, int]) -> str:
+    """What the button at `place` of a delivery sends back when it is pressed; the same at each attempt."""
+    mark = keys.fingerprint("button-id", str(delivery_id), content_id, *map(str, place))
+    return urlsafe_b64encode(bytes.fromhex(mark)).decode().rstrip("=")
+
+
 def new_row(
-    keys: KeyRing, button: Button, *, shown_to: Recipient, delivery_id: int | None, now: datetime
+    keys: KeyRing, button: Button, which: str, *, shown_to: Recipient, delivery_id: int | None, now: datetime
 ) -> dict[str, object]:
-    """The values of a row for one button; its `id` is the callback data."""
-    button_id = secrets.token_urlsafe(16)
+    """The values of the row of a button with the id `which`."""
     said = json.dumps([button.verb, *button.args]).encode()
     return {
-        "id": button_id,
-        "addressee": _addressee(keys, button_id, shown_to),
-        "sealed": keys.seal(_PURPOSE, said, bound_to=button_id),
+        "id": which,
+        "addressee": _addressee(keys, which, shown_to),
+        "sealed": keys.seal(_PURPOSE, said, bound_to=which),
         "once": button.once,
         "delivery_id": delivery_id,
-        "expires_at": now + LIFETIME,
+        "expires_at": day_of(now) + LIFETIME + _DAY,
     }
 
 
 async def keep_rows(session: AsyncSession, rows: list[dict[str, object]]) -> None:
-    """Store what `new_row` made, in one statement."""
+    """Store what `new_row` made, in one statement; what an earlier attempt has stored stays as it is."""
     if rows:
         connection = await session.connection()
-        await connection.execute(insert(ButtonRow.__table__), rows)  # type: ignore[arg-type]
+        await connection.execute(insert_ignoring(session, ButtonRow.__table__), rows)
+
+
+async def drop_rows(session: AsyncSession, of: Sequence[int] | Select[Any]) -> None:
+    """Forget the buttons of deliveries that never left: nobody has seen them."""
+    if isinstance(of, Select) or of:
+        await session.execute(
+            delete(ButtonRow).where(ButtonRow.delivery_id.in_(of)).execution_options(synchronize_session=False)
+        )
 
 
 async def press(
@@ -75,7 +106,7 @@ async def press(
         used = await session.execute(
             update(ButtonRow)
             .where(ButtonRow.id == row.id, ButtonRow.used_at.is_(None))
-            .values(used_at=now)
+            .values(used_at=day_of(now))
             .execution_options(synchronize_session=False)
         )
         if used.rowcount != 1:  # type: ignore[attr-defined]
@@ -95,11 +126,12 @@ async def forget_buttons(session: AsyncSession, *, now: datetime) -> None:
 
 
 async def _prove_receipt(session: AsyncSession, delivery_id: int, message_id: str | None, *, now: datetime) -> None:
-    await session.execute(
-        update(Delivery)
-        .where(Delivery.id == delivery_id, Delivery.state == DeliveryState.UNKNOWN)
-        .values(state=DeliveryState.SENT, reason="proved_by_button", message_id=message_id, settled_at=now)
+    """A press under a message that may not have arrived proves that it has: what was to repeat it is called off."""
+    lost = await session.scalar(
+        select(Delivery.id).where(Delivery.id == delivery_id, Delivery.state == DeliveryState.UNKNOWN)
     )
+    if lost is not None:
+        await copies.arrived(session, {delivery_id: message_id}, reason="proved_by_button", now=now)
 
 
 def _addressee(keys: KeyRing, button_id: str, chat: Recipient) -> str:

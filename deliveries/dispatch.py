@@ -1,8 +1,12 @@
 """Sends what the ledger holds for one channel: claim, send outside any transaction, settle.
 
 Each turn is one transaction that writes every outcome since the last turn and claims as many rows as may leave in
-the next moment ("group commit"). At a slow rate that is one transaction a message, at a high rate it batches by
-itself; after a crash at most the rows in flight are in doubt: rate × (round trip + AHEAD).
+the next moment ("group commit"); what cannot leave yet goes back in the same transaction, and the buttons of what
+leaves are made in it. At a slow rate that is one transaction a message, at a high rate it batches by itself; after a
+crash at most the rows in flight are in doubt: rate × (round trip + AHEAD).
+
+Of a long message each part is a claim of its own: it takes its slot in the pace of the channel and of its chat, no
+lease has to last for all of them, and told to stop between two parts nothing is in doubt.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -23,15 +27,30 @@ from channels.port import (
     RecipientGone,
     Rejected,
     SendError,
+    Sent,
+    StaleHandle,
     TryLater,
     Uncertain,
 )
 from channels.sender import Sender
 from db.engine import Sessions
-from db.tables.deliveries import DeliveryState, Lane
-from deliveries.ledger import Claimed, Outcome, claim, next_due_at, settle
-from deliveries.pace import Pace
-from deliveries.retry import channel_delay, next_delay
+from db.tables.deliveries import DeliveryState
+from deliveries.departures import Departures, Leaves
+from deliveries.ledger import (
+    LEASE,
+    Claimed,
+    Outcome,
+    PutBack,
+    claim,
+    next_due_at,
+    put_back,
+    release_uploads,
+    renew,
+    settle,
+    show_buttons,
+)
+from deliveries.pace import Pace, Shares
+from deliveries.retry import LONGEST, channel_delay, next_delay
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +58,11 @@ log = structlog.get_logger(__name__)
 AHEAD = 0.05
 #: The longest sleep without a reason to wake, seconds.
 _IDLE = 1.0
-#: Every so many turns, the lanes before this one are served last.
-_SHARES = ((16, Lane.ROUTINE), (4, Lane.REPORT))
+#: How often the leases of sends that are still alive are renewed, seconds.
+_RENEW = LEASE.total_seconds() / 3
+#: How often a turn claims again when much of what it claimed has to wait, and how many rows at most.
+_ROUNDS = 4
+_MOST_CLAIMED = 200
 #: How many sends in a row may end without an answer before the channel rests.
 _MOST_LOST = 3
 #: How many slots a message may miss before it is sent all the same.
@@ -79,11 +101,10 @@ class Dispatcher:
         self._monotonic = monotonic
         self._wake = asyncio.Event()
         self._outcomes: list[Outcome] = []
-        self._under_way: set[asyncio.Task[None]] = set()
-        #: Chats with a message under way, each with the deliveries that wait for it to end.
-        self._busy: dict[str, set[int]] = {}
-        #: Chats that must wait: until when, and the place in line of the next message put back.
-        self._not_before: dict[str, tuple[datetime, datetime]] = {}
+        self._under_way: dict[asyncio.Task[None], int] = {}
+        self._departures = Departures(pace, AHEAD)
+        self._shares = Shares()
+        self._renew_at = float("-inf")
         self._failures = 0
         self._rests_until = float("-inf")
         #: An answer never came: before anything else is put at risk, the platform is asked whether it answers.
@@ -91,7 +112,6 @@ class Dispatcher:
         #: How many answers never came since the last that did.
         self._lost = 0
         self._probing: asyncio.Task[None] | None = None
-        self._turns = 0
         self._next_claim = float("-inf")
         self._stopping = False
         #: Why the channel takes nothing at the moment; None when it does.
@@ -139,31 +159,89 @@ class Dispatcher:
     async def _turn(self) -> int:
         """Settle what is known, claim what may leave; returns how many were claimed."""
         outcomes, self._outcomes = self._outcomes, []
-        budget = self._budget()
-        if not outcomes and not budget:
+        budget, alive = self._budget(), self._leases_to_renew()
+        if not outcomes and not budget and not alive:
             return 0
         now = self._clock()
+        leaving: list[tuple[Claimed, float]] = []
         try:
             async with self._sessions.begin() as session:
                 await settle(session, outcomes, now=now)
-                claimed = await self._claim(session, budget, now)
-                if budget and len(claimed) < budget:
-                    self._sleep_until(await next_due_at(session, self.channel), now)
+                await renew(session, alive, now=now)
+                await self._release_uploads(session, now)
+                claimed = await self._claim(session, budget, leaving, now)
         except BaseException:
             self._outcomes[:0] = outcomes
+            for delivery, _ in leaving:
+                self._departures.ended(delivery)
             raise
-        for delivery in claimed:
-            self._start(delivery, now)
-        return len(claimed)
+        self._sessions.run.alive.difference_update([outcome.delivery.id for outcome in outcomes])
+        for delivery, leaves_at in leaving:
+            self._start(delivery, leaves_at)
+        return claimed
 
-    async def _claim(self, session: AsyncSession, budget: int, now: datetime) -> list[Claimed]:
-        """Claim in the order of the lanes, but keep a share of the rate for those behind: a flood of answers must
-        not starve reports to officers, nor urgent notices the routine ones."""
-        self._turns += 1
-        served_last = next((lane for every, lane in _SHARES if self._turns % every == 0), Lane.REPLY)
-        return await claim(
-            session, self.channel, limit=budget, now=now, besides=self._waiting_turn(), served_last=served_last
-        )
+    def _leases_to_renew(self) -> list[int]:
+        """The sends that are still alive, every now and then."""
+        now = self._monotonic()
+        if now < self._renew_at or not self._under_way:
+            return []
+        self._renew_at = now + _RENEW
+        return list(self._under_way.values())
+
+    async def _release_uploads(self, session: AsyncSession, now: datetime) -> None:
+        if self._departures.has_uploaded:
+            self._departures.has_uploaded = not await release_uploads(session, self.channel, now=now)
+
+    async def _claim(
+        self, session: AsyncSession, budget: int, leaving: list[tuple[Claimed, float]], now: datetime
+    ) -> int:
+        """Claim what may leave now, into `leaving`; when much of what comes first has to wait, look behind it too.
+
+        Each lane has its share of what is claimed, so that a flood in one starves no other (see deliveries.pace).
+        """
+        count, limit = 0, budget
+        for _ in range(_ROUNDS if budget else 0):
+            claimed = await claim(
+                session,
+                self.channel,
+                limit=limit,
+                now=now,
+                besides=self._departures.aside(),
+                shares=self._shares.of_next(limit),
+            )
+            self._shares.took(len(claimed))
+            count += len(claimed)
+            await put_back(session, self._sort(claimed, budget, leaving, now))
+            if len(leaving) >= budget:
+                break  # more may be waiting
+            if len(claimed) < limit:
+                self._sleep_until(await next_due_at(session, self.channel, after=now), now)
+                break
+            limit = min(limit * _ROUNDS, _MOST_CLAIMED)
+        await show_buttons(session, [delivery for delivery, _ in leaving], now=now)
+        return count
+
+    def _sort(
+        self, claimed: Sequence[Claimed], budget: int, leaving: list[tuple[Claimed, float]], now: datetime
+    ) -> list[PutBack]:
+        """Put what may leave into `leaving`; returns what goes back."""
+        back = []
+        for delivery in claimed:
+            if len(leaving) >= budget:
+                back.append(PutBack(delivery.id))
+                continue
+            decided = self._departures.decide(delivery, self._files(delivery), now=now, instant=self._monotonic())
+            if isinstance(decided, Leaves):
+                leaving.append((delivery, decided.at))
+            else:
+                back.append(decided)
+        return back
+
+    def _files(self, delivery: Claimed) -> Sequence[int]:
+        """What the next call for a delivery carries."""
+        if not delivery.outgoing.attachments or delivery.edits is not None:
+            return ()
+        return self._sender.files_in(delivery.outgoing, part=delivery.parts, resent=delivery.resent)
 
     def _budget(self) -> int:
         """How many rows may be claimed now: free slots, as far as the pace lets them leave within AHEAD."""
@@ -178,50 +256,35 @@ class Dispatcher:
         wait = _IDLE if due_at is None else min(_IDLE, max((due_at - now).total_seconds(), 0.001))
         self._next_claim = self._monotonic() + wait
 
-    def _start(self, delivery: Claimed, now: datetime) -> None:
-        """Send it in its slot, or put it back when its chat is not ready; order within a chat is kept."""
-        chat = delivery.to.address
-        instant = self._monotonic()
-        ready = self._pace.chat_ready_at(chat, instant, reply=delivery.lane is Lane.REPLY)
-        held, place = self._not_before.get(chat, (now, now))
-        if held <= now and place <= now:
-            self._not_before.pop(chat, None)
-        if chat in self._busy:
-            self._busy[chat].add(delivery.id)
-            self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason="chat_busy", counts=False))
-            return
-        if held > now or ready > instant + AHEAD:
-            self._put_back(delivery, max(now + timedelta(seconds=ready - instant), held), place)
-            return
-        leaves_at = self._pace.take(max(instant, ready))
-        self._pace.note(chat, leaves_at)
-        self._busy[chat] = set()
+    def _start(self, delivery: Claimed, leaves_at: float) -> None:
+        self._sessions.run.alive.add(delivery.id)
         task = asyncio.create_task(self._send(delivery, leaves_at))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-
-    def _waiting_turn(self) -> set[int]:
-        """Deliveries whose chat has another one under way: they keep their place, and are claimed when it ends."""
-        return set().union(*self._busy.values()) if self._busy else set()
-
-    def _put_back(self, delivery: Claimed, ready_at: datetime, place: datetime) -> None:
-        """Let it wait for its chat. One microsecond each keeps the order of several that wait for the same one."""
-        due_at = max(ready_at, place)
-        self._not_before[delivery.to.address] = ready_at, due_at + timedelta(microseconds=1)
-        self._outcomes.append(Outcome(delivery, DeliveryState.PENDING, reason="chat_pace", due_at=due_at, counts=False))
+        self._under_way[task] = delivery.id
+        task.add_done_callback(self._under_way.pop)
 
     async def _send(self, delivery: Claimed, leaves_at: float) -> None:
+        has_left = False
         try:
             await self._sleep_to(leaves_at)
+            has_left = True
             outcome = await self._attempt(delivery)
         except asyncio.CancelledError:
             # An edit may be repeated.
-            state = DeliveryState.UNKNOWN if delivery.edits is None else DeliveryState.PENDING
-            outcome = Outcome(delivery, state, reason="interrupted")
+            is_known = not has_left or delivery.edits is not None
+            state = DeliveryState.PENDING if is_known else DeliveryState.UNKNOWN
+            outcome = Outcome(delivery, state, reason="interrupted", counts=not is_known)
         except Exception as error:
             log.exception("send_broke", delivery=delivery.id, channel=self.channel, error=type(error).__name__)
             outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="broke")
-        del self._busy[delivery.to.address]
+            if delivery.edits is not None:
+                outcome = self._again(delivery, "broke")
+        self._end(delivery, outcome)
+
+    def _end(self, delivery: Claimed, outcome: Outcome) -> None:
+        is_through = outcome.state is DeliveryState.SENT or outcome.parts is not None
+        named = [media_id for media_id, _ in outcome.handles] if is_through else None
+        if self._departures.ended(delivery, named) or outcome.state is DeliveryState.PENDING:
+            self._next_claim = float("-inf")
         self._outcomes.append(outcome)
         self._count(outcome)
         self._wake.set()
@@ -253,43 +316,34 @@ class Dispatcher:
                     callback_data=delivery.callback_data,
                     resent=delivery.resent,
                     handles=delivery.handles,
+                    part=delivery.parts,
                 )
         except SendError as error:
             return self._failed(delivery, error)
         self._channel_works()
-        return Outcome(delivery, DeliveryState.SENT, message_id=sent.message_id, handles=sent.handles)
+        return _done(delivery, sent)
 
     def _failed(self, delivery: Claimed, error: SendError) -> Outcome:
-        now = self._clock()
         match error:
             case ChannelDown():
                 return self._channel_fails(delivery, error.reason, None)
-            case TryLater() if error.whole_channel or error.reason == "unreachable":
+            case TryLater() if error.reason == "unreachable":
                 return self._channel_fails(delivery, error.reason, error.delay)
             case TryLater() if error.delay is not None:
-                self._hold_chat(delivery.to.address, error.delay)
-                return Outcome(
-                    delivery, DeliveryState.PENDING, reason=error.reason, due_at=now + error.delay, counts=False
-                )
+                return self._throttled(delivery, error.reason, error.delay)
             case TryLater():
                 if error.reason == "no_answer":
                     self._doubt(error.reason)
-                delay = next_delay(delivery.attempts)
-                if delay is None:
-                    return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
-                self._hold_chat(delivery.to.address, delay)
-                return Outcome(delivery, DeliveryState.PENDING, reason=error.reason, due_at=now + delay)
+                return self._again(delivery, error.reason)
             case Moved():
-                return Outcome(
-                    delivery,
-                    DeliveryState.PENDING,
-                    reason="moved",
-                    due_at=now,
-                    counts=False,
-                    new_address=error.new_address,
-                )
+                return _put_back(delivery, "moved", new_address=error.new_address)
             case RecipientGone():
                 return Outcome(delivery, DeliveryState.UNDELIVERABLE, reason=error.reason)
+            case StaleHandle():
+                return _put_back(delivery, error.reason, stale=error.media_ids)
+            case Rejected() if delivery.is_live and delivery.edits is not None:
+                # Deleted by its reader, or not to be edited any more: what it counts is said anew.
+                return _put_back(delivery, error.reason, anew=True)
             case Rejected():
                 log.warning("delivery_refused", delivery=delivery.id, channel=self.channel, reason=error.reason)
                 return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
@@ -299,21 +353,38 @@ class Dispatcher:
             case _:
                 raise error
 
-    def _hold_chat(self, address: str, delay: timedelta) -> None:
+    def _again(self, delivery: Claimed, reason: str) -> Outcome:
+        """Try once more after a while, or give up; a message that counts along is right in the end, however late."""
+        delay = next_delay(delivery.attempts) or (LONGEST if delivery.is_live else None)
+        if delay is None:
+            return Outcome(delivery, DeliveryState.FAILED, reason=reason)
+        return Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=self._hold_chat(delivery, delay))
+
+    def _throttled(self, delivery: Claimed, reason: str, delay: timedelta) -> Outcome:
+        """Wait exactly as long as the platform says, for what it says it of: this chat, until another one is told to
+        wait as well; then the channel."""
         instant = self._monotonic()
-        self._pace.hold_chat(address, instant + delay.total_seconds(), instant)
+        due_at = self._hold_chat(delivery, delay)
+        if self._departures.concerns_all(delivery.to.address, instant):
+            log.warning("channel_throttled", channel=self.channel, seconds=delay.total_seconds())
+            self._pace.hold_all(instant + delay.total_seconds())
+        return _put_back(delivery, reason, due_at=due_at)
+
+    def _hold_chat(self, delivery: Claimed, delay: timedelta) -> datetime:
+        return self._departures.hold_chat(delivery, delay, now=self._clock(), instant=self._monotonic())
 
     def _channel_fails(self, delivery: Claimed, reason: str, delay: timedelta | None) -> Outcome:
-        """The channel as a whole takes nothing: it rests, and the delivery waits without losing an attempt."""
-        delay = self._hold_channel(reason, delay)
-        return Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=self._clock() + delay, counts=False)
+        """The channel as a whole takes nothing: it rests, and the delivery waits without losing an attempt or its
+        place."""
+        self._hold_channel(reason, delay)
+        return _put_back(delivery, reason)
 
-    def _hold_channel(self, reason: str, delay: timedelta | None) -> timedelta:
-        """Let the channel rest for `delay`; None means that it is down, for longer each time. Returns how long."""
+    def _hold_channel(self, reason: str, delay: timedelta | None) -> None:
+        """Let the channel rest for `delay`; None means that it is down, for longer each time."""
         now = self._monotonic()
         if delay is None:
             if now < self._rests_until:  # known already from another send that was under way
-                return timedelta(seconds=self._rests_until - now)
+                return
             self._failures += 1
             delay = channel_delay(self._failures)
             self._rests_until = now + delay.total_seconds()
@@ -321,7 +392,6 @@ class Dispatcher:
                 log.warning("channel_takes_nothing", channel=self.channel, reason=reason)
             self.down = reason
         self._pace.hold_all(now + delay.total_seconds())
-        return delay
 
     def _doubt(self, reason: str) -> None:
         """An answer never came. Nothing more is sent before the platform answers a harmless question; when sends get
@@ -396,6 +466,44 @@ class Dispatcher:
         if outcomes:
             async with self._sessions.begin() as session:
                 await settle(session, outcomes, now=self._clock())
+            self._sessions.run.alive.difference_update([outcome.delivery.id for outcome in outcomes])
+
+
+def _done(delivery: Claimed, sent: Sent) -> Outcome:
+    """A message got through, or a part of it: then the rest waits for its turn."""
+    message_id = sent.message_id or None
+    if sent.more:
+        left = delivery.parts + 1
+        return _put_back(delivery, "part", message_id=message_id, handles=sent.handles, parts=left)
+    return Outcome(delivery, DeliveryState.SENT, message_id=message_id, handles=sent.handles)
+
+
+def _put_back(
+    delivery: Claimed,
+    reason: str,
+    *,
+    due_at: datetime | None = None,
+    message_id: str | None = None,
+    handles: tuple[tuple[int, str], ...] = (),
+    parts: int | None = None,
+    new_address: str | None = None,
+    anew: bool = False,
+    stale: tuple[int, ...] = (),
+) -> Outcome:
+    """It waits again, and this was no failed attempt."""
+    return Outcome(
+        delivery,
+        DeliveryState.PENDING,
+        message_id=message_id,
+        reason=reason,
+        due_at=due_at,
+        counts=False,
+        new_address=new_address,
+        handles=handles,
+        parts=parts,
+        anew=anew,
+        stale=stale,
+    )
 
 
 def system_clock() -> datetime:

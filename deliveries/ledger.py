@@ -1,47 +1,63 @@
 """The ledger of everything we push: opened with the fact it tells of, claimed, sent, settled.
 
 Hot paths are Core statements in batches; the claim reads a partial index, so its cost does not grow with the ledger.
+What a row is for stands in columns; its key only keeps it from being queued twice, and is a keyed hash.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, text, true, update
+import structlog
+from sqlalchemy import Boolean, ColumnElement, bindparam, case, delete, func, insert, null, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from channels.inbound import insert_ignoring
-from channels.port import Outgoing, Recipient
+from channels.port import Outgoing, Recipient, within_limit
 from db.base import Instant
-from db.engine import is_sqlite, keys_of
-from db.sealing import CannotOpen, KeyRing
-from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle
+from db.engine import is_sqlite, keys_of, run_of
+from db.marks import day_of
+from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle, MediaRow
 from db.tables.deliveries import Lane as Lane
-from deliveries.buttons import keep_rows, new_row
-from deliveries.retry import next_delay
+from db.tables.deliveries import Purpose as Purpose
+from deliveries import copies
+from deliveries.buttons import button_id, drop_rows, keep_rows, new_row, pressable
+from deliveries.copies import COPIES as COPIES
+from deliveries.copies import settled_on
 
-#: How long a claimed row may stay unsettled before its outcome counts as unknown; longer than any send may take.
+log = structlog.get_logger(__name__)
+
+#: How long a claim is good for. The run that holds it renews it while the send is alive, however long that takes.
 LEASE = timedelta(seconds=90)
-#: How many marked copies follow a send nobody knows the end of, while each of them is lost as well.
-COPIES = 5
-#: What the key of such a copy ends with, once for each.
-AGAIN = "/again"
+#: How long a row waits for the upload of its file by another one, at most; it is released when that has ended.
+UPLOAD_WAIT = timedelta(minutes=5)
+#: The reason such a row waits.
+AWAITS_UPLOAD = "upload"
+#: How many such rows are released in one transaction.
+_RELEASED = 500
 _CONTENT = "content"
 _GONE = Outgoing("")
 _ALL: ColumnElement[bool] = true()
 _ADDRESS = "delivery-address"
 #: The lanes of notices.
 _NOTICES = (Lane.URGENT, Lane.ROUTINE)
+#: In place of a message's id that is sealed together with the address.
+_SEALED = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery to be sent now. `callback_data` is keyed by (row, column) of its buttons."""
+    """A delivery to be sent now. `callback_data` is keyed by (row, column) of its buttons.
+
+    `parts` of it have left already.
+    """
 
     id: int
     to: Recipient
@@ -54,11 +70,22 @@ class Claimed:
     resent: bool
     callback_data: Mapping[tuple[int, int], str]
     handles: Mapping[int, str]
+    parts: int = 0
+    urgent: bool = False
+    is_live: bool = False
+    broadcast_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a claimed delivery. `due_at` goes with PENDING: when to try again."""
+    """What became of a claimed delivery. `due_at` goes with PENDING: when to try again, None: at once.
+
+    Attributes:
+        counts: Whether it was an attempt that failed.
+        parts: How many parts have left by now.
+        anew: The message it was to rewrite is gone: it becomes a message of its own.
+        stale: Files whose handles the platform does not know any more.
+    """
 
     delivery: Claimed
     state: DeliveryState
@@ -68,18 +95,33 @@ class Outcome:
     counts: bool = True
     new_address: str | None = None
     handles: tuple[tuple[int, str], ...] = field(default=())
+    parts: int | None = None
+    anew: bool = False
+    stale: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A delivery that was claimed and cannot leave yet: it keeps its place, and is due at `due_at` (None: at once)."""
+
+    id: int
+    reason: str | None = None
+    due_at: datetime | None = None
 
 
 async def open_content(session: AsyncSession, outgoing: Outgoing, *, origin: str, now: datetime) -> str:
-    """Store what is to be said, sealed; returns the content's id."""
+    """Store what is to be said, sealed; returns the content's id. Buttons beyond what platforms show are left out."""
     content_id = uuid4().hex
-    body = json.dumps(outgoing.to_dict(), ensure_ascii=False).encode()
+    shown = within_limit(outgoing.buttons)
+    if sum(map(len, shown)) < sum(map(len, outgoing.buttons)):
+        log.error("buttons_cut", content=content_id, buttons=sum(map(len, outgoing.buttons)))
+    body = json.dumps(replace(outgoing, buttons=shown).to_dict(), ensure_ascii=False)
     await session.execute(
         insert(Content).values(
             id=content_id,
             origin=origin,
-            sealed=keys_of(session).seal(_CONTENT, body, bound_to=content_id),
-            created_at=now,
+            sealed=keys_of(session).seal(_CONTENT, padded(body.encode()), bound_to=content_id),
+            created_at=day_of(now),
         )
     )
     return content_id
@@ -99,40 +141,54 @@ async def open_delivery(
     edits: str | None = None,
     passing: bool = False,
     hide_address: bool = False,
+    urgent: bool = False,
+    purpose: Purpose | None = None,
+    subject_id: int | None = None,
 ) -> bool:
     """Queue one message in the caller's transaction.
 
     Args:
-        key: What this push is for; a second push under the same key is not queued.
-        edits: The platform's id of a message to rewrite instead of sending a new one.
+        key: What this push is for; a second push under the same key is not queued. Only a keyed hash of it is kept.
+        edits: The platform's id of a message to rewrite instead of sending a new one. Edits of one message are one
+            row: an earlier one that still waits becomes this one.
         passing: The row leaves the ledger once it is sent (answers, edits).
         hide_address: Seal the address: the ledger must not tell who reported something.
+        urgent: Ahead of the others in its lane (reports only).
+        purpose: What the message is for, with `subject_id` what it is about: how it is found again.
 
     Returns:
         Whether it was queued; False means it had been before.
     """
+    keys = keys_of(session)
+    values: dict[str, Any] = {
+        "key": keys.fingerprint("delivery-key", key),
+        "origin": origin,
+        "purpose": purpose,
+        "subject_id": subject_id,
+        "channel": to.channel,
+        "address_sealed": hide_address,
+        "passing": passing or edits is not None,
+        "lane": int(lane),
+        "urgent": urgent and lane is Lane.REPORT,
+        "state": DeliveryState.PENDING,
+        "attempts": 0,
+        "due_at": due_at if due_at is not None and due_at > now else None,
+        "expires_at": expires_at,
+        "opened_at": day_of(now),
+    }
+    if edits is not None:
+        values["target"] = keys.fingerprint("delivery-target", str(to), edits)
+        if await _was_queued(session, values["key"]):
+            return False
     content_id = await open_content(session, outgoing, origin=origin, now=now)
-    address = to.address
+    values |= {"content_id": content_id, "address": to.address, "edits": edits}
     if hide_address:
-        address = keys_of(session).seal_text(_ADDRESS, address, bound_to=key)
-    opened = await session.execute(
-        insert_ignoring(session, Delivery).values(
-            key=key,
-            origin=origin,
-            content_id=content_id,
-            channel=to.channel,
-            address=address,
-            address_sealed=hide_address,
-            passing=passing or edits is not None,
-            edits=edits,
-            lane=int(lane),
-            state=DeliveryState.PENDING,
-            attempts=0,
-            due_at=due_at or now,
-            expires_at=expires_at,
-            opened_at=now,
-        )
-    )
+        hidden = to.address if edits is None else f"{to.address}\n{edits}"
+        values["address"] = keys.seal_text(_ADDRESS, hidden, bound_to=content_id)
+        values["edits"] = None if edits is None else _SEALED
+    if edits is not None and await _replace_waiting(session, values):
+        return True
+    opened = await session.execute(insert_ignoring(session, Delivery).values(**values))
     if opened.rowcount != 1:  # type: ignore[attr-defined]
         await session.execute(delete(Content).where(Content.id == content_id))
         return False
@@ -144,23 +200,71 @@ def _unless_halted(lane: Lane) -> str:
     return f" AND NOT EXISTS (SELECT 1 FROM broadcasts WHERE halts_lane = {int(lane)})" if lane in _NOTICES else ""
 
 
-def _claim_statement(*, sqlite: bool, skips: bool) -> str:
-    """Five short index ranges, one a lane, so that neither later rows nor other lanes are walked."""
-    besides = " AND id NOT IN :besides" if skips else ""
-    arms = " UNION ALL ".join(
-        f"SELECT * FROM (SELECT id, lane, due_at FROM deliveries WHERE channel = :channel AND lane = {int(lane)}"
-        f" AND state = 'pending' AND due_at <= :now{besides}{_unless_halted(lane)}"
-        f" ORDER BY due_at, id LIMIT :limit) AS lane_{int(lane)}"
-        for lane in Lane
+async def _was_queued(session: AsyncSession, key: str) -> bool:
+    return await session.scalar(select(Delivery.id).where(Delivery.key == key)) is not None
+
+
+async def _replace_waiting(session: AsyncSession, values: Mapping[str, Any]) -> bool:
+    """Let the edit of the same message that still waits say what is newest; returns whether one waited. It keeps its
+    place, and waits on where its chat was told to wait; the better lane counts."""
+    waiting = (
+        await session.execute(
+            select(Delivery.id, Delivery.content_id, Delivery.lane, Delivery.urgent, Delivery.due_at)
+            .where(Delivery.target == values["target"], Delivery.state == DeliveryState.PENDING)
+            .order_by(Delivery.id.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    if waiting is None:
+        return False
+    newer = {
+        **values,
+        "lane": min(waiting.lane, values["lane"]),
+        "urgent": waiting.urgent or values["urgent"],
+        "due_at": values["due_at"] or waiting.due_at,
+    }
+    replaced = await session.execute(
+        update(Delivery)
+        .where(Delivery.id == waiting.id, Delivery.state == DeliveryState.PENDING)
+        .values(**newer)
+        .execution_options(synchronize_session=False)
     )
-    order = "CASE WHEN lane < :served_last THEN 1 ELSE 0 END, lane, due_at, id"
-    picked = f"SELECT id FROM ({arms}) AS waiting ORDER BY {order} LIMIT :limit"
+    if replaced.rowcount != 1:  # type: ignore[attr-defined]
+        return False  # claimed in this instant: the newest follows it
+    await session.execute(delete(Content).where(Content.id == waiting.content_id))
+    await drop_rows(session, [waiting.id])
+    return True
+
+
+#: What a lane is read in: what is urgent first; only reports can be.
+_HEADS = [(lane, urgent) for lane in Lane for urgent in ((True, False) if lane is Lane.REPORT else (False,))]
+_SHARE = "CASE lane " + " ".join(f"WHEN {int(lane)} THEN CAST(:share{int(lane)} AS INTEGER)" for lane in Lane) + " END"
+
+
+def _claim_statement(*, sqlite: bool, skips: bool) -> str:
+    """Short index ranges, two for each lane (what may leave at once, what has waited long enough), so that neither
+    later rows nor other lanes are walked. On PostgreSQL rows that another transaction holds are passed over."""
+    besides = " AND id NOT IN :besides" if skips else ""
+    locked = "" if sqlite else " FOR UPDATE SKIP LOCKED"
+    arms = " UNION ALL ".join(
+        "SELECT * FROM (SELECT id, lane, urgent FROM deliveries WHERE channel = :channel"
+        f" AND lane = {int(lane)} AND urgent = {urgent} AND state = 'pending' AND {due}{besides}{_unless_halted(lane)}"
+        f" ORDER BY due_at, id LIMIT :limit{locked}) AS head_{int(lane)}_{int(urgent)}_{number}"
+        for lane, urgent in _HEADS
+        for number, due in enumerate(("due_at IS NULL", "due_at <= :now"))
+    )
+    ranked = (
+        "SELECT id, lane, urgent, ROW_NUMBER() OVER (PARTITION BY lane ORDER BY urgent DESC, id) AS nth"
+        f" FROM ({arms}) AS heads"
+    )
+    order = f"CASE WHEN nth <= {_SHARE} THEN 0 ELSE 1 END, lane, urgent DESC, id"
+    picked = f"SELECT id FROM ({ranked}) AS waiting ORDER BY {order} LIMIT :limit"
     chosen = f"id IN ({picked})" if sqlite else f"id = ANY(ARRAY({picked}))"
     return (
-        "UPDATE deliveries SET state = 'sending', leased_until = :until, attempts = attempts + 1"
+        "UPDATE deliveries SET state = 'sending', leased_until = :until, leased_by = :run, attempts = attempts + 1"
         f" WHERE {chosen} AND state = 'pending'"
-        " RETURNING id, key, channel, address, address_sealed, lane, content_id, attempts, edits, passing,"
-        " resend_of, due_at"
+        " RETURNING id, channel, address, address_sealed, lane, urgent, content_id, attempts, edits, passing,"
+        " resend_of, parts, purpose, broadcast_id"
     )
 
 
@@ -170,6 +274,7 @@ _CLAIM_BESIDES = {
     sqlite: text(_claim_statement(sqlite=sqlite, skips=True)).bindparams(*_TIMES, bindparam("besides", expanding=True))
     for sqlite in (True, False)
 }
+_NO_SHARES = (0,) * len(Lane)
 
 
 async def claim(
@@ -179,123 +284,198 @@ async def claim(
     limit: int,
     now: datetime,
     besides: Collection[int] = (),
-    served_last: int = 0,
+    shares: Sequence[int] = _NO_SHARES,
 ) -> list[Claimed]:
-    """Take up to `limit` due deliveries of a channel, first lane first; their buttons are made on the way.
+    """Take up to `limit` due deliveries of a channel, first lane first, within a lane in the order they were queued.
 
     Args:
         besides: Deliveries to leave where they are: their chat is busy.
-        served_last: Lanes below this number come after all others this time, so that those have their share.
+        shares: How many of them belong to each lane before the order of the lanes applies.
     """
     if limit <= 0:
         return []
     values: dict[str, Any] = {"channel": channel, "now": now, "until": now + LEASE, "limit": limit}
-    values["served_last"] = served_last
+    values |= {"run": run_of(session).id, **{f"share{int(lane)}": shares[lane] for lane in Lane}}
     statement = _CLAIM[is_sqlite(session)]
     if besides:
         statement, values["besides"] = _CLAIM_BESIDES[is_sqlite(session)], list(besides)
     rows = (await session.execute(statement, values)).all()
     if not rows:
         return []
-    rows = sorted(rows, key=lambda row: (row.lane, row.due_at, row.id))
+    rows = sorted(rows, key=lambda row: (row.lane, not row.urgent, row.id))
     contents = await _contents(session, {row.content_id for row in rows})
-    addresses = {row.id: _address(session, row) for row in rows}
+    targets = {row.id: _target(session, row) for row in rows}
     erased = [row.id for row in rows if row.content_id not in contents]
-    sealed = [row.id for row in rows if addresses[row.id] is None or contents.get(row.content_id, _GONE) is None]
+    sealed = [row.id for row in rows if targets[row.id] is None or contents.get(row.content_id, _GONE) is None]
     await _end(session, erased, state=DeliveryState.CANCELLED, reason="erased", now=now)
     # Their key was taken off the ring, or the row was damaged: nothing else must wait for it.
     await _end(session, sealed, state=DeliveryState.FAILED, reason="unreadable", now=now)
-    rows = [row for row in rows if row.id not in {*erased, *sealed}]
     media = {attachment.media_id for said in contents.values() if said for attachment in said.attachments}
     handles = await _handles(session, channel, media)
-    claimed, buttons = [], []
+    claimed = []
     for row in rows:
-        address, outgoing = addresses[row.id], contents[row.content_id]
-        if address is None or outgoing is None:
-            continue
-        to = Recipient(row.channel, address)
-        data = {}
-        for place, button in _pressable(outgoing):
-            values = new_row(keys_of(session), button, shown_to=to, delivery_id=row.id, now=now)
-            data[place] = str(values["id"])
-            buttons.append(values)
-        claimed.append(
-            Claimed(
-                row.id,
-                to,
-                Lane(row.lane),
-                outgoing,
-                row.content_id,
-                row.attempts,
-                row.edits,
-                bool(row.passing),
-                row.resend_of is not None,
-                data,
-                handles,
-            )
-        )
-    await keep_rows(session, buttons)
+        target, outgoing = targets[row.id], contents.get(row.content_id)
+        if target is not None and outgoing is not None:
+            claimed.append(_claimed(keys_of(session), row, target, outgoing, handles))
     return claimed
 
 
+def _claimed(
+    keys: KeyRing, row: Any, target: tuple[Recipient, str | None], outgoing: Outgoing, handles: Mapping[int, str]
+) -> Claimed:
+    return Claimed(
+        id=row.id,
+        to=target[0],
+        lane=Lane(row.lane),
+        outgoing=outgoing,
+        content_id=row.content_id,
+        attempts=row.attempts,
+        edits=target[1],
+        passing=bool(row.passing),
+        resent=row.resend_of is not None,
+        callback_data={place: button_id(keys, row.id, row.content_id, place) for place, _ in pressable(outgoing)},
+        handles=handles,
+        parts=row.parts,
+        urgent=bool(row.urgent),
+        is_live=row.purpose == Purpose.LIVE,
+        broadcast_id=row.broadcast_id,
+    )
+
+
+async def put_back(session: AsyncSession, deliveries: Sequence[PutBack]) -> None:
+    """Give back what was claimed in this transaction and cannot leave yet: nothing has happened to it."""
+    if deliveries:
+        connection = await session.connection()
+        await connection.execute(
+            _PUT_BACK, [{"which": one.id, "why": one.reason, "next_at": one.due_at} for one in deliveries]
+        )
+
+
+async def show_buttons(session: AsyncSession, deliveries: Iterable[Claimed], *, now: datetime) -> None:
+    """Make the buttons of messages that leave now. Those an earlier attempt has made are the same, and stay."""
+    keys = keys_of(session)
+    rows = [
+        new_row(keys, button, delivery.callback_data[place], shown_to=delivery.to, delivery_id=delivery.id, now=now)
+        for delivery in deliveries
+        for place, button in pressable(delivery.outgoing)
+    ]
+    await keep_rows(session, rows)
+
+
+async def renew(session: AsyncSession, delivery_ids: Collection[int], *, now: datetime) -> None:
+    """Prolong the leases of sends that are still alive in this run."""
+    if delivery_ids:
+        await session.execute(
+            update(Delivery)
+            .where(text("state = 'sending'"), Delivery.id.in_(delivery_ids), Delivery.leased_by == run_of(session).id)
+            .values(leased_until=now + LEASE)
+            .execution_options(synchronize_session=False)
+        )
+
+
 async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
-    """Write down what became of claimed deliveries, in one statement; then queue again what must not stay unknown."""
+    """Write down what became of claimed deliveries, in one statement; then queue again what must not stay unknown.
+
+    Only what this run holds is changed, with one exception: a message that was listed as unknown, because its lease
+    had lapsed, and was sent after all is sent, and the copy of it is called off.
+    """
     if not outcomes:
         return
-    connection = await session.connection()
-    table = Delivery.__table__
-    next_at = bindparam("next_at", type_=Instant())
+    put_back_edits = [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING and o.delivery.edits]
+    await _drop_superseded(session, put_back_edits)
     moved = await _new_addresses(session, outcomes)
-    await connection.execute(
-        update(table)  # type: ignore[arg-type]
-        .where(table.c.id == bindparam("which"), table.c.state == DeliveryState.SENDING)
-        .values(
-            state=bindparam("to_state"),
-            message_id=bindparam("platform_id"),
-            reason=bindparam("why"),
-            # A broadcast may have been held meanwhile: then it is due no sooner.
-            due_at=case((table.c.due_at > next_at, table.c.due_at), else_=func.coalesce(next_at, table.c.due_at)),
-            attempts=table.c.attempts - bindparam("uncounted"),
-            address=func.coalesce(bindparam("new_address"), table.c.address),
-            settled_at=bindparam("at"),
-            leased_until=None,
-        ),
+    connection = await session.connection()
+    settled = await connection.execute(
+        _SETTLE,
         [
             {
                 "which": outcome.delivery.id,
+                "run": run_of(session).id,
                 "to_state": outcome.state,
                 "platform_id": outcome.message_id,
                 "why": outcome.reason,
                 "next_at": outcome.due_at,
+                "stays": outcome.state is DeliveryState.PENDING,
                 "uncounted": 0 if outcome.counts else 1,
+                "left": outcome.parts,
+                "is_anew": outcome.anew,
                 "new_address": moved.get(outcome.delivery.id),
-                "at": None if outcome.state is DeliveryState.PENDING else now,
+                "at": None if outcome.state is DeliveryState.PENDING else _settled_at(outcome.delivery, now),
             }
             for outcome in outcomes
         ],
     )
+    if settled.rowcount != len(outcomes):  # a driver that cannot tell says -1
+        await _settle_late(session, outcomes, now=now)
     await _drop_passed(session, outcomes)
-    put_back = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.PENDING]
-    if put_back:
-        called_off = (Delivery.state == DeliveryState.PENDING) & (Delivery.expires_at <= now)
-        await session.execute(
-            update(Delivery)
-            .where(Delivery.id.in_(put_back), called_off)
-            .values(state=DeliveryState.CANCELLED, settled_at=now)
-        )
-    for outcome in outcomes:
-        for media_id, handle in outcome.handles:
-            await session.execute(
-                insert_ignoring(session, MediaHandle).values(
-                    media_id=media_id, channel=outcome.delivery.to.channel, handle=handle
-                )
-            )
+    await _end_called_off(session, [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING], now=now)
+    never_left = (DeliveryState.FAILED, DeliveryState.UNDELIVERABLE)
+    await drop_rows(session, [o.delivery.id for o in outcomes if o.state in never_left and _has_unseen_buttons(o)])
+    await _keep_handles(session, outcomes)
     unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
-    await _send_again(session, unknown, now=now)
+    await copies.send_again(session, unknown, now=now)
+
+
+async def _settle_late(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
+    """SENT beats UNKNOWN, however late it comes."""
+    sent = {o.delivery.id: o.message_id for o in outcomes if o.state is DeliveryState.SENT}
+    lost = select(Delivery.id).where(Delivery.id.in_(sent), Delivery.state == DeliveryState.UNKNOWN)
+    late = {delivery_id: sent[delivery_id] for delivery_id in await session.scalars(lost)} if sent else {}
+    await copies.arrived(session, late, reason="late", now=now)
+
+
+def _settled_at(delivery: Claimed, now: datetime) -> datetime:
+    return day_of(now) if delivery.broadcast_id is None else now
+
+
+def _has_unseen_buttons(outcome: Outcome) -> bool:
+    return bool(outcome.delivery.callback_data) and not outcome.delivery.parts
+
+
+_ROWS = Delivery.__table__.c
+_NEXT_AT = bindparam("next_at", type_=Instant())
+# A broadcast may have been held meanwhile: then it is due no sooner.
+_DUE_AT = case((_ROWS.due_at > _NEXT_AT, _ROWS.due_at), else_=func.coalesce(_NEXT_AT, _ROWS.due_at))
+_PUT_BACK = (
+    update(Delivery.__table__)  # type: ignore[arg-type]
+    .where(_ROWS.id == bindparam("which"), _ROWS.state == DeliveryState.SENDING)
+    .values(
+        state=DeliveryState.PENDING,
+        reason=func.coalesce(bindparam("why", type_=_ROWS.reason.type), _ROWS.reason),
+        due_at=func.coalesce(_NEXT_AT, _ROWS.due_at),
+        attempts=_ROWS.attempts - 1,
+        leased_until=None,
+        leased_by=None,
+    )
+)
+_SETTLE = (
+    update(Delivery.__table__)  # type: ignore[arg-type]
+    .where(
+        _ROWS.id == bindparam("which"),
+        _ROWS.state == DeliveryState.SENDING,
+        _ROWS.leased_by == bindparam("run", type_=_ROWS.leased_by.type),
+    )
+    .values(
+        state=bindparam("to_state", type_=_ROWS.state.type),
+        message_id=func.coalesce(bindparam("platform_id", type_=_ROWS.message_id.type), _ROWS.message_id),
+        reason=bindparam("why", type_=_ROWS.reason.type),
+        due_at=case((bindparam("stays", type_=Boolean()), _DUE_AT), else_=null()),
+        attempts=_ROWS.attempts - bindparam("uncounted", type_=_ROWS.attempts.type),
+        parts=func.coalesce(bindparam("left", type_=_ROWS.parts.type), _ROWS.parts),
+        edits=case((bindparam("is_anew", type_=Boolean()), null()), else_=_ROWS.edits),
+        target=case((bindparam("is_anew", type_=Boolean()), null()), else_=_ROWS.target),
+        passing=_ROWS.passing & ~bindparam("is_anew", type_=Boolean()),
+        address=func.coalesce(bindparam("new_address", type_=_ROWS.address.type), _ROWS.address),
+        settled_at=bindparam("at", type_=Instant()),
+        leased_until=None,
+        leased_by=None,
+    )
+)
 
 
 async def recover(session: AsyncSession, *, now: datetime, all_in_flight: bool = False) -> int:
-    """List sends whose end nobody saw as unknown: those past their lease, or all of them after a restart.
+    """List sends whose end nobody saw as unknown: those whose lease has lapsed, or all of them after a restart. A send
+    that is alive in this run is not touched, whatever the clock says.
 
     Edits are harmless to repeat and simply wait again. The others are queued once more, marked as sent again; only
     copies of routine notices are not.
@@ -304,31 +484,48 @@ async def recover(session: AsyncSession, *, now: datetime, all_in_flight: bool =
         How many sends are newly unknown.
     """
     in_flight: ColumnElement[bool] = text("state = 'sending'")  # type: ignore[assignment]
-    if not all_in_flight:
-        in_flight = (Delivery.leased_until < now) & in_flight
+    if all_in_flight:
+        await _release_uploads(session, None, now=now)
+    else:
+        in_flight = (Delivery.leased_until < now) & Delivery.id.not_in(run_of(session).alive) & in_flight
+    edits = list(await session.scalars(select(Delivery.id).where(in_flight, Delivery.edits.is_not(None))))
+    await _drop_superseded(session, edits)
     await session.execute(
         update(Delivery)
-        .where(in_flight, Delivery.edits.is_not(None))
-        .values(state=DeliveryState.PENDING, leased_until=None)
+        .where(Delivery.id.in_(edits))
+        .values(state=DeliveryState.PENDING, leased_until=None, leased_by=None)
+        .execution_options(synchronize_session=False)
     )
+    await _end_called_off(session, edits, now=now)
     lost = list(
         await session.scalars(
             update(Delivery)
-            .where(in_flight)
-            .values(state=DeliveryState.UNKNOWN, reason="interrupted", settled_at=now, leased_until=None)
+            .where(in_flight, Delivery.edits.is_(None))
+            .values(
+                state=DeliveryState.UNKNOWN,
+                reason="interrupted",
+                settled_at=settled_on(now),
+                due_at=None,
+                leased_until=None,
+                leased_by=None,
+            )
             .returning(Delivery.id)
+            .execution_options(synchronize_session=False)
         )
     )
-    await _send_again(session, lost, now=now)
+    await copies.send_again(session, lost, now=now)
     return len(lost)
+
+
+async def release_uploads(session: AsyncSession, channel: str, *, now: datetime) -> bool:
+    """Let what waited for the upload of its file go on; returns whether all of it does."""
+    return await _release_uploads(session, channel, now=now, limit=_RELEASED) < _RELEASED
 
 
 async def expire(session: AsyncSession, *, now: datetime) -> None:
     """Give up what waits but whose time has passed."""
-    await session.execute(
-        update(Delivery)
-        .where(text("state = 'pending' AND expires_at IS NOT NULL"), Delivery.expires_at < now)
-        .values(state=DeliveryState.EXPIRED, settled_at=now)
+    await _end_waiting(
+        session, text("expires_at IS NOT NULL") & (Delivery.expires_at < now), state=DeliveryState.EXPIRED, now=now
     )
 
 
@@ -348,9 +545,9 @@ async def cancel(session: AsyncSession, broadcast_id: int, *, now: datetime, whi
     await _call_off(session, (Delivery.broadcast_id == broadcast_id) & which, now=now)
 
 
-async def call_off(session: AsyncSession, origin: str, *, what: str, now: datetime) -> None:
-    """Call off what waits on behalf of `origin` and has `what` in its key."""
-    await _call_off(session, (Delivery.origin == origin) & Delivery.key.contains(what, autoescape=True), now=now)
+async def call_off(session: AsyncSession, purpose: Purpose, subject_id: int, *, now: datetime) -> None:
+    """Call off the messages for a purpose about one thing that have not left yet."""
+    await _call_off(session, (Delivery.purpose == purpose) & (Delivery.subject_id == subject_id), now=now)
 
 
 async def call_off_for(session: AsyncSession, chats: Iterable[Recipient], *, now: datetime) -> None:
@@ -379,82 +576,144 @@ async def erase_origin(session: AsyncSession, origin: str) -> None:
     await session.execute(delete(Content).where(Content.origin == origin))
 
 
-#: The head of each lane's range of the index; one minimum over all lanes would walk every row that waits.
-_NEXT_DUE = text(
-    "SELECT min(due_at) AS due_at FROM ("
-    + " UNION ALL ".join(
-        "SELECT min(due_at) AS due_at FROM deliveries"
-        f" WHERE channel = :channel AND lane = {int(lane)} AND state = 'pending'{_unless_halted(lane)}"
-        for lane in Lane
+def _heads(select_one: str) -> str:
+    """One short range of the index for each lane; one minimum over all of them would walk every row that waits."""
+    return " UNION ALL ".join(
+        "SELECT due_at FROM ("
+        + select_one.format(
+            waiting=f"channel = :channel AND lane = {int(lane)} AND urgent = {urgent} AND state = 'pending'"
+            + _unless_halted(lane)
+        )
+        + f") AS head_{int(lane)}_{int(urgent)}_{number}"
+        for number, (lane, urgent) in enumerate(_HEADS)
     )
-    + ") AS heads"
-).columns(due_at=Instant())
 
 
-async def next_due_at(session: AsyncSession, channel: str) -> datetime | None:
-    """When the next waiting delivery of a channel falls due."""
-    found: datetime | None = await session.scalar(_NEXT_DUE, {"channel": channel})
+_AT_ONCE = (
+    "SELECT opened_at AS due_at FROM deliveries WHERE {waiting} AND due_at IS NULL"
+    " ORDER BY deliveries.due_at, id LIMIT 1"
+)
+_LATER = "SELECT min(due_at) AS due_at FROM deliveries WHERE {waiting} AND due_at IS NOT NULL"
+_AFTER = "SELECT min(due_at) AS due_at FROM deliveries WHERE {waiting} AND due_at > :after"
+_NEXT_DUE = text(f"SELECT min(due_at) AS due_at FROM ({_heads(_AT_ONCE)} UNION ALL {_heads(_LATER)}) AS heads").columns(
+    due_at=Instant()
+)
+_NEXT_AFTER = (
+    text(f"SELECT min(due_at) AS due_at FROM ({_heads(_AFTER)}) AS heads")
+    .bindparams(bindparam("after", type_=Instant()))
+    .columns(due_at=Instant())
+)
+
+
+async def next_due_at(session: AsyncSession, channel: str, *, after: datetime | None = None) -> datetime | None:
+    """When the next waiting delivery of a channel falls due; what may leave at once has been due since its day began.
+
+    Args:
+        after: Look only at what is due later than that.
+    """
+    if after is None:
+        found: datetime | None = await session.scalar(_NEXT_DUE, {"channel": channel})
+    else:
+        found = await session.scalar(_NEXT_AFTER, {"channel": channel, "after": after})
     return found
 
 
-async def _send_again(session: AsyncSession, delivery_ids: Iterable[int], *, now: datetime) -> None:
-    """Queue unknown sends once more, unless they are copies of a routine notice; a copy lost too is queued again,
-    a while later, COPIES at most. Each is a row of its own, so each that is in doubt stays listed."""
-    ids = list(delivery_ids)
-    if not ids:
-        return
-    rows = await session.scalars(
-        select(Delivery).where(
-            Delivery.id.in_(ids),
-            Delivery.edits.is_(None),
-            or_(Delivery.broadcast_id.is_(None), Delivery.lane <= Lane.URGENT),
-        )
+async def _release_uploads(
+    session: AsyncSession, channel: str | None, *, now: datetime, limit: int | None = None
+) -> int:
+    waiting = select(Delivery.id).where(
+        text("state = 'pending'"),
+        Delivery.due_at > now,
+        Delivery.due_at <= now + UPLOAD_WAIT,
+        Delivery.reason == AWAITS_UPLOAD,
     )
-    for row in rows:
-        copies = row.key.count(AGAIN)
-        if copies >= COPIES or (row.expires_at is not None and row.expires_at <= now):
-            continue
-        delay = (next_delay(copies) if copies else None) or timedelta()
-        await session.execute(
-            insert_ignoring(session, Delivery).values(
-                key=row.key + AGAIN,
-                origin=row.origin,
-                broadcast_id=row.broadcast_id,
-                content_id=row.content_id,
-                channel=row.channel,
-                address=row.address,
-                address_sealed=row.address_sealed,
-                passing=row.passing,
-                lane=row.lane,
-                state=DeliveryState.PENDING,
-                attempts=0,
-                due_at=max(now + delay, row.due_at),
-                expires_at=row.expires_at,
-                opened_at=now,
-                resend_of=row.resend_of or row.id,
-            )
+    if channel is not None:
+        waiting = waiting.where(Delivery.channel == channel)
+    released = await session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(waiting.limit(limit)))
+        .values(due_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    return int(released.rowcount)  # type: ignore[attr-defined]
+
+
+async def _drop_superseded(session: AsyncSession, delivery_ids: Sequence[int]) -> None:
+    """Drop edits that would wait again although a newer one of the same message does: the newest wins."""
+    if not delivery_ids:
+        return
+    newer = aliased(Delivery)
+    old = await session.execute(
+        delete(Delivery)
+        .where(
+            Delivery.id.in_(delivery_ids),
+            select(newer.id)
+            .where(newer.target == Delivery.target, newer.id > Delivery.id, newer.state == DeliveryState.PENDING)
+            .exists(),
         )
+        .returning(Delivery.id, Delivery.content_id)
+        .execution_options(synchronize_session=False)
+    )
+    dropped = old.all()
+    if dropped:
+        await session.execute(delete(Content).where(Content.id.in_([row.content_id for row in dropped])))
+        await drop_rows(session, [row.id for row in dropped])
 
 
 async def _drop_passed(session: AsyncSession, outcomes: Sequence[Outcome]) -> None:
-    passed = [o.delivery for o in outcomes if o.delivery.passing and o.state is DeliveryState.SENT]
-    if passed:
-        await session.execute(delete(Delivery).where(Delivery.id.in_([delivery.id for delivery in passed])))
-        await session.execute(delete(Content).where(Content.id.in_([delivery.content_id for delivery in passed])))
+    passed = [o.delivery.id for o in outcomes if o.delivery.passing and o.state is DeliveryState.SENT]
+    if not passed:
+        return
+    gone = await session.scalars(
+        delete(Delivery)
+        .where(Delivery.id.in_(passed), Delivery.state == DeliveryState.SENT)
+        .returning(Delivery.content_id)
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(delete(Content).where(Content.id.in_(gone.all())))
+
+
+async def _end_called_off(session: AsyncSession, put_back_ids: Sequence[int], *, now: datetime) -> None:
+    """What was called off while it was under way does not leave again. A copy that never left leaves no row: what it
+    repeats says how things stand."""
+    if not put_back_ids:
+        return
+    called_off = Delivery.id.in_(put_back_ids) & (Delivery.state == DeliveryState.PENDING) & Delivery.called_off
+    await drop_rows(session, select(Delivery.id).where(called_off, Delivery.parts == 0))
+    await session.execute(
+        delete(Delivery).where(called_off, Delivery.resend_of.is_not(None)).execution_options(synchronize_session=False)
+    )
+    await session.execute(
+        update(Delivery)
+        .where(called_off)
+        .values(state=DeliveryState.CANCELLED, settled_at=settled_on(now), due_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _call_off(session: AsyncSession, which: ColumnElement[bool], *, now: datetime) -> None:
     """End what waits. What is under way may arrive; put back or lost, it does not leave again."""
-    await session.execute(
-        update(Delivery)
-        .where(text("state = 'pending'"), which)
-        .values(state=DeliveryState.CANCELLED, settled_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    await _end_waiting(session, which, state=DeliveryState.CANCELLED, now=now)
     await session.execute(
         update(Delivery)
         .where(text("state = 'sending'"), which)
-        .values(expires_at=now)
+        .values(called_off=True)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _end_waiting(
+    session: AsyncSession, which: ColumnElement[bool], *, state: DeliveryState, now: datetime
+) -> None:
+    """End what waits; the buttons of what was once about to leave go with it."""
+    tried = select(Delivery.id).where(
+        text("state = 'pending'"), which, Delivery.reason.is_not(None), Delivery.parts == 0
+    )
+    await drop_rows(session, tried)
+    await session.execute(
+        update(Delivery)
+        .where(text("state = 'pending'"), which)
+        .values(state=state, settled_at=settled_on(now), due_at=None)
         .execution_options(synchronize_session=False)
     )
 
@@ -462,22 +721,26 @@ async def _call_off(session: AsyncSession, which: ColumnElement[bool], *, now: d
 async def _end(
     session: AsyncSession, delivery_ids: Sequence[int], *, state: DeliveryState, reason: str, now: datetime
 ) -> None:
-    if delivery_ids:
-        await session.execute(
-            update(Delivery)
-            .where(Delivery.id.in_(delivery_ids))
-            .values(state=state, reason=reason, settled_at=now, leased_until=None)
-        )
+    if not delivery_ids:
+        return
+    await drop_rows(session, delivery_ids)
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(delivery_ids))
+        .values(state=state, reason=reason, settled_at=settled_on(now), due_at=None, leased_until=None, leased_by=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
-def _address(session: AsyncSession, row: Any) -> str | None:
-    """Where a claimed row goes; None when that cannot be opened."""
+def _target(session: AsyncSession, row: Any) -> tuple[Recipient, str | None] | None:
+    """Where a claimed row goes and which message it rewrites; None when that cannot be opened."""
     if not row.address_sealed:
-        return str(row.address)
+        return Recipient(row.channel, row.address), row.edits
     try:
-        return keys_of(session).open_text(_ADDRESS, row.address, bound_to=row.key.partition(AGAIN)[0])
+        address, _, edits = keys_of(session).open_text(_ADDRESS, row.address, bound_to=row.content_id).partition("\n")
     except (CannotOpen, ValueError):
         return None
+    return Recipient(row.channel, address), edits if row.edits is not None else None
 
 
 async def _new_addresses(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[int, str]:
@@ -486,11 +749,10 @@ async def _new_addresses(session: AsyncSession, outcomes: Sequence[Outcome]) -> 
     if not moved:
         return {}
     sealed = await session.execute(
-        select(Delivery.id, Delivery.key).where(Delivery.id.in_(moved), Delivery.address_sealed)
+        select(Delivery.id, Delivery.content_id).where(Delivery.id.in_(moved), Delivery.address_sealed)
     )
-    for delivery_id, key in sealed:
-        bound_to = key.partition(AGAIN)[0]
-        moved[delivery_id] = keys_of(session).seal_text(_ADDRESS, moved[delivery_id], bound_to=bound_to)
+    for delivery_id, content_id in sealed:
+        moved[delivery_id] = keys_of(session).seal_text(_ADDRESS, moved[delivery_id], bound_to=content_id)
     return moved
 
 
@@ -502,7 +764,7 @@ async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing 
 
 def _said(keys: KeyRing, content_id: str, sealed: bytes) -> Outgoing | None:
     try:
-        return Outgoing.from_dict(json.loads(keys.open(_CONTENT, sealed, bound_to=content_id)))
+        return Outgoing.from_dict(json.loads(unpadded(keys.open(_CONTENT, sealed, bound_to=content_id))))
     except (CannotOpen, ValueError, LookupError, TypeError):
         return None
 
@@ -518,8 +780,22 @@ async def _handles(session: AsyncSession, channel: str, media: set[int]) -> dict
     return {row.media_id: row.handle for row in rows}
 
 
-def _pressable(outgoing: Outgoing) -> Iterable[tuple[tuple[int, int], Any]]:
-    for row, buttons in enumerate(outgoing.buttons):
-        for column, button in enumerate(buttons):
-            if button.url is None:
-                yield (row, column), button
+async def _keep_handles(session: AsyncSession, outcomes: Sequence[Outcome]) -> None:
+    """Forget the handles a platform does not know any more, and keep what it calls newly uploaded files."""
+    for outcome in outcomes:
+        for media_id in outcome.stale:
+            await session.execute(
+                delete(MediaHandle).where(
+                    MediaHandle.media_id == media_id,
+                    MediaHandle.channel == outcome.delivery.to.channel,
+                    MediaHandle.handle == outcome.delivery.handles.get(media_id),
+                )
+            )
+    for outcome in outcomes:
+        for media_id, handle in outcome.handles:
+            if await session.scalar(select(MediaRow.id).where(MediaRow.id == media_id)) is not None:
+                await session.execute(
+                    insert_ignoring(session, MediaHandle).values(
+                        media_id=media_id, channel=outcome.delivery.to.channel, handle=handle
+                    )
+                )

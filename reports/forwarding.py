@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Attachment, MediaKind, Outgoing, Place, Recipient
 from db.engine import keys_of, owe_erasure
 from db.sealing import CannotOpen
-from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow
+from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
 from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
@@ -28,8 +28,6 @@ from texts.times import say_time
 
 #: Who is asked when nobody takes a report: the other duty officers, the commanders, everybody.
 LAST_STEP = 3
-#: In the ledger's key of every message that shows a report.
-_FORWARD = "/forward:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +137,11 @@ async def rewrite_forwards(
     Returns:
         The chats that had it.
     """
-    await call_off(session, f"report:{report.id}", what=_FORWARD, now=now)
+    await call_off(session, Purpose.FORWARD, report.id, now=now)
     shown = await session.scalars(
         select(Delivery).where(
-            Delivery.origin == f"report:{report.id}",
-            Delivery.key.contains(_FORWARD),
+            Delivery.purpose == Purpose.FORWARD,
+            Delivery.subject_id == report.id,
             Delivery.state == DeliveryState.SENT,
         )
     )
@@ -167,10 +165,12 @@ async def rewrite_forwards(
             session,
             outgoing,
             to=chat,
-            key=f"{delivery.key}/edit:{now.isoformat()}",
+            key=f"report:{report.id}/shown:{delivery.id}/edit:{now.isoformat()}",
             origin=f"report:{report.id}",
             lane=Lane.REPORT,
             edits=delivery.message_id,
+            purpose=Purpose.FORWARD,
+            subject_id=report.id,
             now=now,
         )
     return {Recipient(channel, address) for channel, address, _ in done}
@@ -296,8 +296,11 @@ async def _forward(
             session,
             outgoing,
             to=officer.chat,
-            key=f"report:{report.id}{_FORWARD}{report.escalation_step}/{officer.chat}",
+            key=f"report:{report.id}/forward:{report.escalation_step}/{officer.chat}",
             origin=f"report:{report.id}",
             lane=Lane.REPORT,
+            urgent=report.urgent,
+            purpose=Purpose.FORWARD,
+            subject_id=report.id,
             now=now,
         )

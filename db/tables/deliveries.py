@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, BigId, choice
@@ -35,10 +35,22 @@ class DeliveryState(enum.StrEnum):
     UNKNOWN = "unknown"  # the call went out and the answer never came
 
 
+class Purpose(enum.StrEnum):
+    """What a message is for, where somebody has to find it again: with `subject_id` the messages about one thing."""
+
+    FORWARD = "forward"  # shows a report (its id) to an officer
+    LIVE = "live"  # counts along with a broadcast (its id); posted again when its reader has deleted it
+
+
 class Content(Base):
-    """What a delivery says (an Outgoing), sealed. Shared by all deliveries of a broadcast."""
+    """What a delivery says (an Outgoing), sealed and padded. Shared by all deliveries of a broadcast.
+
+    Ids are random and the table is its key, so that neither they nor the rows' places tell an order; `created_at` is
+    the day.
+    """
 
     __tablename__ = "contents"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     origin: Mapped[str] = mapped_column(String(64), index=True)
@@ -49,9 +61,20 @@ class Content(Base):
 class Delivery(Base):
     """One push to one recipient.
 
-    `key` says what it is for and is unique, so that nothing can be queued twice. `address` is sealed when
-    `address_sealed` (a reporter's); a `passing` row (an answer, an edit) leaves the ledger, and its content the
-    store, once it is sent; hence `content_id` is not a foreign key.
+    - `key` is unique, so that nothing can be queued twice, and opaque: a keyed hash that nobody reads. What a row is
+      for is said by `purpose` and `subject_id`, where somebody has to find it.
+    - `address` is sealed when `address_sealed` (a reporter's), together with the id of the message an edit rewrites.
+    - A `passing` row (an answer, an edit) leaves the ledger, and its content the store, once it is sent; hence
+      `content_id` is not a foreign key.
+    - `edits` is the message to be rewritten and `target` its keyed mark, by which a newer edit finds the one that
+      waits.
+    - `due_at` is set only while a row waits for a later time; what may leave at once has none, and within a lane
+      leaves in the order of `id`, the `urgent` first. `opened_at` and `settled_at` are days, except a broadcast's.
+    - `leased_by` is the run that claimed it; `called_off`: what is under way does not leave again when put back.
+    - `parts` of a long message have left already; `copies` counts those that were made of a send in doubt
+      (`resend_of`) before this one.
+
+    Ids are never given out twice: buttons and late outcomes refer to rows that may be gone.
     """
 
     __tablename__ = "deliveries"
@@ -60,6 +83,7 @@ class Delivery(Base):
             "ix_deliveries_waiting",
             "channel",
             "lane",
+            "urgent",
             "due_at",
             "id",
             sqlite_where=text("state = 'pending'"),
@@ -97,11 +121,27 @@ class Delivery(Base):
             sqlite_where=text("resend_of IS NOT NULL"),
             postgresql_where=text("resend_of IS NOT NULL"),
         ),
+        Index(
+            "ix_deliveries_target",
+            "target",
+            sqlite_where=text("target IS NOT NULL"),
+            postgresql_where=text("target IS NOT NULL"),
+        ),
+        Index(
+            "ix_deliveries_subject",
+            "purpose",
+            "subject_id",
+            sqlite_where=text("purpose IS NOT NULL"),
+            postgresql_where=text("purpose IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key: Mapped[str] = mapped_column(String(160), unique=True)
     origin: Mapped[str] = mapped_column(String(64))
+    purpose: Mapped[Purpose | None] = mapped_column(choice(Purpose))
+    subject_id: Mapped[int | None] = mapped_column(BigInteger)
     broadcast_id: Mapped[int | None] = mapped_column(ForeignKey("broadcasts.id"))
     content_id: Mapped[str] = mapped_column(String(32))
     channel: Mapped[str] = mapped_column(String(16))
@@ -109,29 +149,36 @@ class Delivery(Base):
     address_sealed: Mapped[bool] = mapped_column(default=False)
     passing: Mapped[bool] = mapped_column(default=False)
     edits: Mapped[str | None] = mapped_column(String(64))
+    target: Mapped[str | None] = mapped_column(String(32))
     lane: Mapped[int] = mapped_column(SmallInteger)
+    urgent: Mapped[bool] = mapped_column(default=False, server_default=false())
     state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), default=DeliveryState.PENDING)
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
-    due_at: Mapped[datetime]
+    parts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    due_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None] = mapped_column(String(16))
+    called_off: Mapped[bool] = mapped_column(default=False, server_default=false())
     message_id: Mapped[str | None] = mapped_column(String(64))
     reason: Mapped[str | None] = mapped_column(String(40))
     opened_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
     resend_of: Mapped[int | None] = mapped_column(BigInteger)
+    copies: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
 
 
 class ButtonRow(Base):
-    """A button that was shown: what it does is sealed, and whom it answers to is a keyed hash."""
+    """A button that was shown: what it does is sealed, and whom it answers to is a keyed hash. Times are days."""
 
     __tablename__ = "buttons"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     addressee: Mapped[str] = mapped_column(String(32))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     once: Mapped[bool]
-    delivery_id: Mapped[int | None] = mapped_column(BigInteger)
+    delivery_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
 

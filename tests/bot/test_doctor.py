@@ -207,7 +207,7 @@ async def test_a_clock_that_is_behind_is_wrong(unit: SimpleNamespace, capsys: py
     await _send(unit.sessions, DeliveryState.SENT)
 
     behind_all = await examined(unit.settings, capsys, at=datetime(2020, 1, 1, tzinfo=UTC))
-    behind_ours = await examined(unit.settings, capsys, at=NOW - timedelta(hours=1))
+    behind_ours = await examined(unit.settings, capsys, at=NOW - timedelta(hours=2))
 
     assert (behind_all[0], behind_ours[0]) == (1, 1)
     assert "set it (timedatectl" in behind_all[1]

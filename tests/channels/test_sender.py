@@ -31,6 +31,7 @@ from channels.port import (
     Place,
     RecipientGone,
     Rejected,
+    StaleHandle,
     TryLater,
     Uncertain,
 )
@@ -145,6 +146,58 @@ async def test_a_handle_the_platform_forgot_is_replaced(api, sender):
     assert sent.handles[0][0] == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Bad Request: wrong file identifier/HTTP URL specified",
+        "Bad Request: wrong remote file identifier specified: wrong padding in the string",
+        "Bad Request: wrong remote file id specified: Wrong string length",
+        "Bad Request: FILE_REFERENCE_EXPIRED",
+        "Bad Request: FILE_REFERENCE_0_EXPIRED",
+        "Bad Request: FILE_REFERENCE_EMPTY",
+        "Bad Request: FILEREF_UPGRADE_NEEDED",
+        "Bad Request: FILE_ID_INVALID",
+        "Bad Request: invalid file_id",
+        "Bad Request: MEDIA_EMPTY",
+    ],
+)
+async def test_a_handle_that_has_expired_is_uploaded_again_whatever_the_platform_calls_that(api, sender, words):
+    first = await sender.send("11", Outgoing("", attachments=attached(1)), callback_data={})
+    refusal = Fault(
+        "sendPhoto", "refuse", code=400, body=json.dumps({"ok": False, "error_code": 400, "description": words})
+    )
+    api.faults.append(refusal)
+
+    sent = await sender.send("12", Outgoing("", attachments=attached(1)), callback_data={}, handles=dict(first.handles))
+    api.faults.append(Fault(refusal.method, "refuse", code=400, body=refusal.body))
+    with pytest.raises(StaleHandle) as told:
+        await sender.send("12", Outgoing("", attachments=attached(1)), callback_data={}, handles={1: "x"}, part=0)
+
+    assert api.sent[-1].message.files == [b"photo"] and sent.handles
+    assert told.value.media_ids == (1,)
+
+
+async def test_an_upload_that_is_refused_is_not_tried_again(api, sender):
+    body = json.dumps({"ok": False, "error_code": 400, "description": "Bad Request: FILE_REFERENCE_EXPIRED"})
+    api.faults.append(Fault("sendPhoto", "refuse", code=400, body=body))
+
+    with pytest.raises(Rejected, match="bad_handle") as told:
+        await sender.send("11", Outgoing("", attachments=attached(1)), callback_data={}, part=0)
+
+    assert not isinstance(told.value, StaleHandle)
+
+
+async def test_more_than_a_hundred_buttons_never_leave(api, sender):
+    rows = tuple(tuple(Button(f"{y}-{x}", "v") for x in range(7)) for y in range(30))
+    data = {(y, x): f"cb{y}-{x}" for y in range(30) for x in range(7)}
+
+    await sender.send("11", Outgoing("dài", buttons=rows), callback_data=data)
+
+    shown = api.sent[0].message.buttons
+    assert [len(row) for row in shown] == [7] * 14 + [2]
+    assert shown[-1][-1]["callback_data"] == "cb14-1"
+
+
 async def test_text_too_long_for_a_caption_goes_first_with_the_buttons(api, sender):
     outgoing = Outgoing("x" * 1025, buttons=BUTTONS, attachments=attached(1))
 
@@ -222,28 +275,55 @@ async def test_when_a_later_part_fails_the_whole_is_in_doubt(api, sender):
         await sender.send("11", Outgoing("x" * 2000, attachments=attached(1)), callback_data={})
 
 
-async def test_when_a_later_part_must_wait_it_waits_and_nothing_is_said_twice(api, sender):
-    waited: list[float] = []
+async def test_a_part_at_a_time_goes_out_in_order_and_says_how_many_are_left(api, sender):
+    outgoing = Outgoing("x" * 9000, buttons=BUTTONS, attachments=attached(1))
 
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
+    sent = [await sender.send("11", outgoing, callback_data=CALLBACKS, part=part) for part in range(4)]
 
-    sender._sleep = sleep
-    body = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 7}}
-    api.faults.append(Fault("sendPhoto", "refuse", code=429, body=json.dumps(body)))
-
-    await sender.send("11", Outgoing("x" * 2000, attachments=attached(1)), callback_data={})
-
-    assert methods(api) == ["sendMessage", "sendPhoto"]
-    assert waited == [7.0]
+    assert methods(api) == ["sendMessage", "sendMessage", "sendMessage", "sendPhoto"]
+    assert [one.more for one in sent] == [3, 2, 1, 0]
+    assert [bool(one.message_id) for one in sent] == [False, False, True, False]
+    assert sent[2].message_id == str(api.sent[2].message.id) and api.sent[2].message.buttons
 
 
-async def test_when_a_later_part_must_wait_long_the_whole_is_in_doubt(api, sender):
+async def test_when_a_later_part_must_wait_it_is_known_for_how_long_and_nothing_is_said_twice(api, sender):
+    outgoing = Outgoing("x" * 2000, attachments=attached(1))
     body = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 3000}}
     api.faults.append(Fault("sendPhoto", "refuse", code=429, body=json.dumps(body)))
 
-    with pytest.raises(Uncertain, match="partly"):
-        await sender.send("11", Outgoing("x" * 2000, attachments=attached(1)), callback_data={})
+    await sender.send("11", outgoing, callback_data={}, part=0)
+    with pytest.raises(TryLater) as told:
+        await sender.send("11", outgoing, callback_data={}, part=1)
+    await sender.send("11", outgoing, callback_data={}, part=1)
+
+    assert told.value.delay == timedelta(seconds=3000)
+    assert methods(api) == ["sendMessage", "sendPhoto"]
+
+
+async def test_a_file_that_is_gone_is_refused_before_its_first_part(api, sender):
+    outgoing = Outgoing("x" * 2000, attachments=(Attachment("photo", 99),))
+
+    with pytest.raises(Rejected, match="no_media"):
+        await sender.send("11", outgoing, callback_data={}, part=0)
+
+    assert api.sent == []
+
+
+async def test_a_part_says_which_files_it_carries(sender):
+    album = Outgoing("x" * 2000, attachments=(*attached(1, 2), *attached(3)))
+
+    albums = sender_with(None)
+    assert [albums.files_in(album, part=part, resent=False) for part in range(4)] == [(), (1, 2), (3,), ()]
+    assert albums.files_in(Outgoing("x"), part=0, resent=True) == ()
+
+
+async def test_what_makes_no_message_is_refused_alone(api, sender):
+    broken = Outgoing("x", entities=({"type": "bold"},))
+
+    with pytest.raises(Rejected, match="unrenderable"):
+        await sender.send("11", broken, callback_data={}, resent=True, part=0)
+
+    assert api.sent == []
 
 
 async def test_the_mark_of_what_is_sent_again_comes_before_its_place(api, sender):
@@ -323,8 +403,8 @@ class Failing:
         return self._ending
 
 
-def sender_with(bot: Any, monotonic: Any = lambda: 0.0, **capabilities: Any) -> Sender:
-    return Sender(bot, Capabilities(**capabilities), load_media, lambda _, key: key, monotonic=monotonic)
+def sender_with(bot: Any, **capabilities: Any) -> Sender:
+    return Sender(bot, Capabilities(**capabilities), load_media, lambda _, key: key)
 
 
 @pytest.mark.parametrize(
@@ -364,36 +444,6 @@ async def test_the_wait_and_the_new_address_are_handed_on():
 
     assert throttled.value.delay == timedelta(seconds=7)
     assert moved.value.new_address == "-1005"
-
-
-@pytest.mark.parametrize(
-    ("address", "written_ago", "concerns_all"),
-    [("11", None, True), ("11", 60.0, True), ("11", 0.5, False), ("-100", None, False)],
-)
-async def test_a_throttle_concerns_the_chat_only_where_the_chat_can_be_the_reason(address, written_ago, concerns_all):
-    now = 100.0
-    bot = Failing({"message_id": 1})
-    sender = sender_with(bot, monotonic=lambda: now)
-    if written_ago is not None:
-        await sender.send(address, Outgoing("x"), callback_data={})
-        now += written_ago
-    bot._ending = RetryAfter(timedelta(seconds=7))
-
-    with pytest.raises(TryLater) as caught:
-        await sender.send(address, Outgoing("x"), callback_data={})
-
-    assert caught.value.whole_channel is concerns_all
-
-
-async def test_whom_we_wrote_to_is_forgotten():
-    now = 0.0
-    sender = sender_with(Failing({"message_id": 1}), monotonic=lambda: now)
-
-    for number in range(5000):
-        now = number / 30
-        await sender.send(str(number), Outgoing("x"), callback_data={})
-
-    assert len(sender._written_to) <= 200
 
 
 async def test_where_nothing_can_be_edited_the_brief_words_are_said():

@@ -104,7 +104,7 @@ async def post(sessions, clock):
             return await load_media(session, media_id)
 
     async with gateway.bot() as bot:
-        sender = Sender(bot, gateway.capabilities, load, plain, monotonic=lambda: instant[0])
+        sender = Sender(bot, gateway.capabilities, load, plain)
         dispatcher = Dispatcher(sessions, "memory", sender, Pace(Limits()), clock, monotonic=lambda: instant[0])
         gateway.calls.clear()
         yield Post(sessions, clock, gateway, dispatcher, instant)

@@ -6,12 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from channels.gateway import ApiRefusal
 from channels.port import Button, Outgoing, Recipient
-from db.tables.deliveries import ButtonRow, DeliveryState, Lane
+from db.marks import day_of
+from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane
 from deliveries.buttons import LIFETIME, forget_buttons, press
+from deliveries.ledger import call_off_for
 from texts.refusal import Refusal
 
 LAN = Recipient("memory", "lan")
@@ -83,10 +85,64 @@ async def test_a_forged_button_does_nothing(post, forged):
     assert await refused(post, forged) == "button.unknown"
 
 
-async def test_a_button_answers_until_its_time_has_passed(post):
+def last_day(post):
+    """When the day ends on which a button's time has passed."""
+    return day_of(post.clock()) + LIFETIME + timedelta(days=1)
+
+
+async def test_a_button_answers_until_the_end_of_its_last_day(post):
     data = await shown(post)
-    assert await refused(post, data, now=post.clock() + LIFETIME) == "button.unknown"
-    assert (await presses(post, data, now=post.clock() + LIFETIME - timedelta(seconds=1))).verb == "yes"
+    assert await refused(post, data, now=last_day(post)) == "button.unknown"
+    assert (await presses(post, data, now=last_day(post) - timedelta(seconds=1))).verb == "yes"
+
+
+async def test_a_button_tells_the_day_and_not_the_hour(post):
+    await presses(post, await shown(post))
+    async with post.sessions.reading() as session:
+        row = (await session.scalars(select(ButtonRow))).one()
+    assert (day_of(row.expires_at), day_of(row.used_at)) == (row.expires_at, row.used_at)
+
+
+async def test_a_second_attempt_shows_the_same_buttons(post):
+    await post.queue("lan", outgoing=asking())
+    post.gateway.fail_next("lan", ApiRefusal(429, "Too Many Requests: retry after 5", retry_after=5))
+    await post.send()
+    async with post.sessions.reading() as session:
+        made = list(await session.scalars(select(ButtonRow.id)))
+    await post.wait(5)
+    async with post.sessions.reading() as session:
+        assert list(await session.scalars(select(ButtonRow.id))) == made
+    assert made == [post.gateway.chats["lan"][-1].data("Có")]
+
+
+async def test_what_waits_for_its_turn_has_no_buttons_yet(post):
+    async def looks(deliver):
+        async with post.sessions.reading() as session:
+            seen.append(len(list(await session.scalars(select(ButtonRow)))))
+        return await deliver()
+
+    seen: list[int] = []
+    post.gateway.around = looks
+    for _ in range(3):
+        await post.queue("lan", outgoing=asking())
+    await post.send()
+    assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("end", ["refused", "called off", "replaced"])
+async def test_the_buttons_of_a_message_that_never_left_are_dropped(post, end):
+    how = {"edits": "7"} if end == "replaced" else {}
+    await post.queue("lan", outgoing=asking(), **how)
+    refusal = ApiRefusal(400, "Bad Request: message text is strange")
+    post.gateway.fail_next("lan", refusal if end == "refused" else ApiRefusal(429, "Too Many", retry_after=9))
+    await post.send()
+    if end == "called off":
+        async with post.sessions.begin() as session:
+            await call_off_for(session, [LAN], now=post.clock())
+    if end == "replaced":
+        await post.queue("lan", "Xong", edits="7")
+    async with post.sessions.reading() as session:
+        assert not list(await session.scalars(select(ButtonRow)))
 
 
 async def test_what_a_button_does_and_for_whom_cannot_be_read(post):
@@ -100,9 +156,9 @@ async def test_what_a_button_does_and_for_whom_cannot_be_read(post):
 async def test_old_buttons_are_forgotten_and_young_ones_kept(post):
     await shown(post)
     async with post.sessions.begin() as session:
-        await forget_buttons(session, now=post.clock() + LIFETIME - timedelta(seconds=1))
+        await forget_buttons(session, now=last_day(post) - timedelta(seconds=1))
         assert len(list(await session.scalars(select(ButtonRow)))) == 1
-        await forget_buttons(session, now=post.clock() + LIFETIME)
+        await forget_buttons(session, now=last_day(post))
         assert not list(await session.scalars(select(ButtonRow)))
 
 
@@ -120,10 +176,21 @@ async def test_a_press_proves_the_receipt_of_an_unknown_delivery(post):
 
 
 async def test_a_press_does_not_touch_a_delivery_that_was_refused(post):
-    post.gateway.fail_next("lan", ApiRefusal(403, "Forbidden: bot was blocked by the user"))
     await post.queue("lan", outgoing=asking())
     await post.send()
-    async with post.sessions.reading() as session:
-        data = (await session.scalars(select(ButtonRow.id))).one()
+    data = post.gateway.chats["lan"][-1].data("Có")
+    async with post.sessions.begin() as session:
+        await session.execute(update(Delivery).values(state=DeliveryState.UNDELIVERABLE))
     await presses(post, data)
     assert await post.states() == [DeliveryState.UNDELIVERABLE]
+
+
+async def test_an_old_button_proves_nothing_of_a_later_message(post):
+    await post.queue("lan", outgoing=asking(), passing=True)
+    await post.send()
+    data = post.gateway.chats["lan"][-1].data("Có")
+    await post.queue("lan", "mai", lane=Lane.ROUTINE)
+    async with post.sessions.begin() as session:
+        await session.execute(update(Delivery).values(state=DeliveryState.UNKNOWN))
+    await presses(post, data)
+    assert await post.states() == [DeliveryState.UNKNOWN]

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from channels.gateway import ApiRefusal
 from channels.port import Recipient
+from db.marks import day_of
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
 from db.tables.deliveries import Content, Delivery, DeliveryState, Lane
 from db.tables.officers import Role
@@ -138,7 +139,7 @@ async def test_answers_nobody_got_are_forgotten_and_notices_are_not(post: Post):
     for address in ("nam", "hoa"):
         post.gateway.fail_next(address, ApiRefusal(403, "Forbidden: bot was blocked by the user"))
     await post.send()
-    for before in (post.clock(), post.clock() + timedelta(seconds=1)):
+    for before in (day_of(post.clock()), day_of(post.clock()) + timedelta(seconds=1)):
         assert await _states(post) == [DeliveryState.UNDELIVERABLE] * 2
         async with post.sessions.begin() as session:
             await ledger.forget_left_over(session, before=before)

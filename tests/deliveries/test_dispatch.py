@@ -94,15 +94,49 @@ async def test_a_throttled_chat_does_not_hold_up_others(post):
     assert post.said("minh") == ["ba"]
 
 
-async def test_a_throttled_channel_holds_everybody_for_as_long_as_told(post):
-    post.gateway.fail_next("lan", throttled(5))  # nobody has written to lan lately: it is the bot that is too fast
+async def test_one_chat_that_is_throttled_at_its_first_message_holds_itself_alone(post):
+    post.gateway.fail_next("lan", throttled(5))
     await post.queue("lan")
-    await post.send()
     await post.queue("minh")
     await post.send()
-    assert post.said("minh") == []
-    await post.wait(5)
-    assert post.said("lan") == post.said("minh") == ["Xin chào"]
+    assert (post.said("lan"), post.said("minh")) == ([], ["Xin chào"])
+    await post.wait(4.9)
+    assert post.said("lan") == []
+    await post.wait(0.2)
+    assert post.said("lan") == ["Xin chào"]
+
+
+async def test_two_chats_throttled_shortly_after_each_other_hold_everybody_as_long_as_told(post):
+    for name in ("lan", "minh"):
+        post.gateway.fail_next(name, throttled(5))
+        await post.queue(name)
+    await post.send()
+    await post.queue("hoa", lane=Lane.REPLY)
+    await post.wait(4.9)
+    assert post.said("hoa") == []
+    await post.wait(0.2)
+    assert post.said("lan") == post.said("minh") == post.said("hoa") == ["Xin chào"]
+
+
+async def test_two_chats_throttled_long_after_each_other_hold_themselves(post):
+    post.gateway.fail_next("lan", throttled(60))
+    await post.queue("lan")
+    await post.send()
+    await post.wait(10)
+    post.gateway.fail_next("minh", throttled(60))
+    await post.queue("minh")
+    await post.queue("hoa")
+    await post.send()
+    assert post.said("hoa") == ["Xin chào"]
+
+
+async def test_groups_throttled_by_their_own_limits_hold_nobody_else(post):
+    for group in ("-1", "-2"):
+        post.gateway.fail_next(group, throttled(40))
+        await post.queue(group)
+    await post.queue("hoa")
+    await post.send()
+    assert post.said("hoa") == ["Xin chào"]
 
 
 async def test_a_channel_that_is_down_rests_and_recovers_without_burning_attempts(post):

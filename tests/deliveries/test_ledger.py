@@ -183,14 +183,14 @@ async def belongs(post, broadcast_id):
 
 @pytest.mark.parametrize("lane", [Lane.REPLY, Lane.REPORT, Lane.URGENT])
 async def test_what_is_urgent_is_sent_again_and_marked(post, lane):
-    key = await post.queue("lan", "Báo động", lane=lane, hide_address=True)
+    await post.queue("lan", "Báo động", lane=lane, hide_address=True)
     await claimed(post)
     async with post.sessions.begin() as session:
         await recover(session, now=post.clock(), all_in_flight=True)
     await post.send()
     assert post.said("lan") == ["(gửi lại)\nBáo động"]
     first, second = await post.rows()
-    assert (first.key, first.state) == (key, DeliveryState.UNKNOWN)
+    assert (first.copies, first.state) == (0, DeliveryState.UNKNOWN)
     assert (second.resend_of, second.state) == (first.id, DeliveryState.SENT)
 
 
@@ -262,6 +262,15 @@ async def test_erased_words_are_not_sent(post):
     assert (row.state, row.reason) == (DeliveryState.CANCELLED, "erased")
 
 
+async def test_what_is_kept_for_a_reporters_chat_is_forgotten_with_what_it_says(post):
+    for origin, hide in (("report:7", True), ("report:7", False), ("report:8", True)):
+        await post.queue("lan", origin=origin, hide_address=hide)
+    async with post.sessions.begin() as session:
+        await ledger.forget_hidden(session, ["report:7"])
+    assert [(row.origin, row.address_sealed) for row in await post.rows()] == [("report:7", False), ("report:8", True)]
+    assert await contents(post) == 2
+
+
 async def test_the_next_due_time_is_known(post):
     async def next_due():
         async with post.sessions.reading() as session:
@@ -271,6 +280,8 @@ async def test_the_next_due_time_is_known(post):
     await post.queue("lan", due_at=post.clock() + timedelta(hours=2), lane=Lane.REPLY)
     await post.queue("lan", due_at=post.clock() + timedelta(hours=1), lane=Lane.REMINDER)
     assert await next_due() == post.clock() + timedelta(hours=1)
+    await post.queue("lan")
+    assert await next_due() <= post.clock()
 
 
 async def test_buttons_are_made_when_a_row_is_claimed(post):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.port import Limits
-from deliveries.pace import SLACK, Pace
+from db.tables.deliveries import Lane
+from deliveries.pace import SLACK, Pace, Shares
 
 TELEGRAM = Limits(per_second=30, per_chat_second=1, per_group_minute=20)
 
@@ -171,3 +172,49 @@ def test_a_slot_long_past_is_lost_at_a_slow_rate_only():
     assert not slow.is_past(10.0, 10.0 + SLACK / 2)
     assert not fast.is_past(10.0, 10.0 + 2 * SLACK)
     assert not Pace(Limits()).is_past(10.0, 11.0)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 10), min_size=1, max_size=25),
+    delays=st.lists(st.floats(0, 0.3), min_size=1, max_size=9),
+)
+@settings(deadline=None)
+def test_albums_count_as_so_many_messages_whichever_way_a_second_lies(sizes, delays):
+    pace, now, sent = Pace(Limits(per_second=30)), 100.0, []
+
+    for number, size in enumerate(sizes):
+        now = pace.take_together(now + delays[number % len(delays)], size)
+        sent += [now] * size
+
+    assert most_in_a_window(sent, 1.0) <= 30
+
+
+def test_an_album_waits_until_its_group_has_room_for_all_of_it():
+    pace = Pace(TELEGRAM)
+    pace.note("-100", 10.0, count=15)
+
+    assert pace.chat_ready_at("-100", 30.0, count=5) == 30.0
+    assert pace.chat_ready_at("-100", 30.0, count=6) > 70.0
+
+
+def test_an_album_keeps_its_chat_for_as_many_seconds():
+    pace = Pace(TELEGRAM)
+    pace.note("42", 10.0, count=10)
+
+    assert 20.0 < pace.chat_ready_at("42", 10.0) < 20.2
+
+
+@given(claims=st.lists(st.integers(1, 40), min_size=1, max_size=40))
+def test_every_lane_has_its_share_of_what_is_claimed_however_much_at_once(claims):
+    shares, reserved = Shares(), dict.fromkeys(Lane, 0)
+
+    for rows in claims:
+        ahead = shares.of_next(rows)
+        assert sum(ahead) <= rows
+        for lane in Lane:
+            reserved[lane] += ahead[lane]
+        shares.took(rows)
+
+    cycles = sum(claims) // 16
+    assert reserved[Lane.REPORT] >= 4 * cycles and reserved[Lane.URGENT] >= 2 * cycles
+    assert reserved[Lane.ROUTINE] >= cycles and reserved[Lane.REMINDER] >= cycles

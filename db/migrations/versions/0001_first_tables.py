@@ -37,8 +37,10 @@ def upgrade() -> None:
         sa.Column("expires_at", Instant(), nullable=False),
         sa.Column("used_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_buttons")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("buttons", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_buttons_delivery_id"), ["delivery_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_buttons_expires_at"), ["expires_at"], unique=False)
 
     op.create_table(
@@ -55,6 +57,7 @@ def upgrade() -> None:
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contents")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("contents", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_contents_origin"), ["origin"], unique=False)
@@ -614,6 +617,8 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("key", sa.String(length=160), nullable=False),
         sa.Column("origin", sa.String(length=64), nullable=False),
+        sa.Column("purpose", sa.Enum("forward", "live", name="purpose", native_enum=False, length=24), nullable=True),
+        sa.Column("subject_id", sa.BigInteger(), nullable=True),
         sa.Column("broadcast_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("content_id", sa.String(length=32), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
@@ -621,7 +626,9 @@ def upgrade() -> None:
         sa.Column("address_sealed", sa.Boolean(), nullable=False),
         sa.Column("passing", sa.Boolean(), nullable=False),
         sa.Column("edits", sa.String(length=64), nullable=True),
+        sa.Column("target", sa.String(length=32), nullable=True),
         sa.Column("lane", sa.SmallInteger(), nullable=False),
+        sa.Column("urgent", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column(
             "state",
             sa.Enum(
@@ -640,19 +647,24 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("attempts", sa.SmallInteger(), nullable=False),
-        sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("parts", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("due_at", Instant(), nullable=True),
         sa.Column("expires_at", Instant(), nullable=True),
         sa.Column("leased_until", Instant(), nullable=True),
+        sa.Column("leased_by", sa.String(length=16), nullable=True),
+        sa.Column("called_off", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("message_id", sa.String(length=64), nullable=True),
         sa.Column("reason", sa.String(length=40), nullable=True),
         sa.Column("opened_at", Instant(), nullable=False),
         sa.Column("settled_at", Instant(), nullable=True),
         sa.Column("resend_of", sa.BigInteger(), nullable=True),
+        sa.Column("copies", sa.SmallInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
             ["broadcast_id"], ["broadcasts.id"], name=op.f("fk_deliveries_broadcast_id_broadcasts")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
         sa.UniqueConstraint("key", name=op.f("uq_deliveries_key")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index("ix_deliveries_broadcast", ["broadcast_id", "state", "id"], unique=False)
@@ -686,6 +698,20 @@ def upgrade() -> None:
             postgresql_where=sa.text("resend_of IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_deliveries_subject",
+            ["purpose", "subject_id"],
+            unique=False,
+            sqlite_where=sa.text("purpose IS NOT NULL"),
+            postgresql_where=sa.text("purpose IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_deliveries_target",
+            ["target"],
+            unique=False,
+            sqlite_where=sa.text("target IS NOT NULL"),
+            postgresql_where=sa.text("target IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_deliveries_unknown",
             ["id"],
             unique=False,
@@ -694,7 +720,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_deliveries_waiting",
-            ["channel", "lane", "due_at", "id"],
+            ["channel", "lane", "urgent", "due_at", "id"],
             unique=False,
             sqlite_where=sa.text("state = 'pending'"),
             postgresql_where=sa.text("state = 'pending'"),
@@ -754,6 +780,16 @@ def downgrade() -> None:
             "ix_deliveries_unknown",
             sqlite_where=sa.text("state = 'unknown'"),
             postgresql_where=sa.text("state = 'unknown'"),
+        )
+        batch_op.drop_index(
+            "ix_deliveries_target",
+            sqlite_where=sa.text("target IS NOT NULL"),
+            postgresql_where=sa.text("target IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_deliveries_subject",
+            sqlite_where=sa.text("purpose IS NOT NULL"),
+            postgresql_where=sa.text("purpose IS NOT NULL"),
         )
         batch_op.drop_index(
             "ix_deliveries_resend_of",
@@ -898,6 +934,7 @@ def downgrade() -> None:
     op.drop_table("chat_languages")
     with op.batch_alter_table("buttons", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_buttons_expires_at"))
+        batch_op.drop_index(batch_op.f("ix_buttons_delivery_id"))
 
     op.drop_table("buttons")
     with op.batch_alter_table("areas", schema=None) as batch_op:
