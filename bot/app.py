@@ -25,7 +25,7 @@ from bot import restored, standing
 from bot.errors import on_error
 from bot.forgetful import ForgetfulApplication
 from bot.forward_clock import ForwardClock
-from bot.inbox import Inbox
+from bot.inbox import Inbox, slots_for
 from bot.jobs import Jobs
 from bot.lock import Lock, sole_process
 from bot.menus import OfficerMenus, common_menus
@@ -34,7 +34,7 @@ from bot.settings import BadSettings, Settings, load_keys
 from bot.standing import Outside
 from bot.supervision import Ended, Ticks, Watch, supervised, tolerated
 from channels.api import call
-from channels.inbound import store_updates
+from channels.inbound import InboundStore, find_left_over
 from channels.port import Capabilities, Limits, Media, Recipient
 from channels.sender import Sender
 from channels.web import WebChat, WebGateway
@@ -105,6 +105,7 @@ class House:
     applications: dict[str, App] = field(init=False)
     dispatchers: dict[str, Dispatcher] = field(init=False)
     inbox: Inbox = field(init=False)
+    incoming: InboundStore = field(init=False)
     jobs: Jobs = field(init=False)
     menus: OfficerMenus = field(init=False)
     time: ForwardClock = field(init=False)
@@ -117,15 +118,17 @@ class House:
             self.sessions,
             self.clock,
             self.policy,
-            wake=self.wake,
+            wake=self.wake_senders,
             rate=self.rate,
             doors=self.doors,
             erase_transcript=erase_transcript,
             receipts=self.receipts,
+            slots=slots_for(self.sessions),
         )
         self.applications = {line.name: make_application(line, services) for line in self.lines}
         self.dispatchers = {line.name: self._dispatcher(line) for line in self.lines}
-        self.inbox = Inbox(self.sessions, self.applications, self.clock)
+        self.inbox = Inbox(self.sessions, self.applications, slots=services.slots)
+        self.incoming = InboundStore(self.sessions, self.clock)
         self.menus = OfficerMenus(self.sessions, self.applications)
         self.jobs = Jobs(
             self.sessions,
@@ -140,6 +143,10 @@ class House:
     def wake(self) -> None:
         """Something was stored or queued: everybody looks."""
         self.inbox.wake()
+        self.wake_senders()
+
+    def wake_senders(self) -> None:
+        """Something was queued to be sent."""
         for dispatcher in self.dispatchers.values():
             dispatcher.wake()
 
@@ -157,6 +164,7 @@ class House:
             lost = await ledger.recover(session, now=self.clock(), all_in_flight=True)
             if self.time.stepped_back():
                 await restored.pull_back(session, now=self.clock(), policy=self.policy)
+            await find_left_over(session)
         if lost:
             log.warning("sends_unknown_after_restart", deliveries=lost)
 
@@ -194,8 +202,7 @@ class House:
 
     async def store(self, channel: str, updates: Sequence[dict[str, Any]]) -> None:
         """Store what came in, and wake whoever acts on it."""
-        async with self.sessions.begin() as session:
-            await store_updates(session, channel, updates, now=self.clock())
+        await self.incoming.store(channel, updates)
         self.inbox.wake()
 
     async def measure(self) -> None:

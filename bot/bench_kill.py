@@ -34,12 +34,13 @@ from sqlalchemy.pool import NullPool
 
 from bot.bench_people import TOKEN, Person, Shown, Stuck, Town, label, pattern
 from bot.bench_tools import Result, Run
+from channels.inbound import mark_of
 from db.engine import Sessions, make_engine
 from db.sealing import KEY_BYTES, KeyRing
 from db.tables.broadcasts import Broadcast, BroadcastPlace, Notice
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
-from db.tables.inbound import InboundUpdate
+from db.tables.inbound import InboundUpdate, SeenUpdate
 from db.tables.officers import Officer, OfficerChat, Role, Shift
 from db.tables.reports import Report, ReportState
 from db.upgrade import upgrade
@@ -515,15 +516,12 @@ def _doubled(town: Town) -> Iterator[str]:
 async def _updates(sessions: Sessions, town: Town, story: _Story) -> AsyncIterator[str]:
     """Every update was acted on once."""
     async with sessions.reading() as session:
-        rows = (
-            await session.execute(
-                select(InboundUpdate.update_id, InboundUpdate.handled_at).where(InboundUpdate.channel == "telegram")
-            )
-        ).all()
-    handled = {row.update_id for row in rows if row.handled_at is not None}
-    story.counts["updates"] = len(handled)
-    if handled != town.given or len(rows) != len(town.given):
-        yield f"{len(town.given)} updates were given, {len(rows)} stored, {len(handled)} acted on"
+        seen = set(await session.scalars(select(SeenUpdate.mark)))
+        waiting = set(await session.scalars(select(InboundUpdate.mark)))
+    given = {mark_of(sessions.keys, "telegram", update_id) for update_id in town.given}
+    story.counts["updates"] = len(seen - waiting)
+    if seen != given or waiting:
+        yield f"{len(given)} updates were given, {len(seen)} stored, {len(waiting)} of them not acted on"
 
 
 async def _reported(sessions: Sessions, town: Town, story: _Story) -> AsyncIterator[str]:

@@ -26,6 +26,7 @@ from establishments.groups import audience_parts
 from officers.accounts import actor_for
 from officers.permissions import Actor
 from officers.policy import Policy
+from reports.codes import Receipts
 
 #: What is promised: no writer waits longer, and the loop never stands still for longer, seconds.
 _GOAL = 0.05
@@ -61,7 +62,7 @@ def places(run: Run) -> Iterator[Result]:
 async def _measure(run: Run, count: int) -> list[Result]:
     async with ledger(run.folder / "places.db") as sessions:
         author = await _fill(sessions, count)
-        jobs = Jobs(sessions, Policy(), now, wake=lambda: None, rate=lambda: 30.0)
+        jobs = Jobs(sessions, Policy(), now, wake=lambda: None, rate=lambda: 30.0, receipts=Receipts())
         # A first, small one, so that texts are read and statements compiled, as in a process that has been running.
         await _all_of_it(sessions, jobs, author, replace(_DRAFT, audience="kind:hotel"))
         gc.collect()

@@ -28,11 +28,11 @@ from bot.demo_ward import AT_WORK, CHANNEL, PERSONAS, UNIT, build_ward
 from bot.logs import configure_logs
 from bot.selfcheck import Failed, walk
 from bot.settings import Settings
+from channels.inbound import count_waiting
 from channels.web import WebChat, WebGateway
 from db.sealing import new_master_key
 from db.tables.broadcasts import Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
-from db.tables.inbound import InboundUpdate
 from db.tables.reports import Report, ReportState
 from officers.policy import Policy
 from texts.times import say_when
@@ -154,11 +154,11 @@ class Demo:
         is_due = Delivery.due_at.is_(None) | (Delivery.due_at <= self._clock())
         waiting = (Delivery.state == DeliveryState.PENDING) & is_due
         async with self._house.sessions.reading() as session:
-            inbound = await session.scalar(select(InboundUpdate.id).where(InboundUpdate.handled_at.is_(None)).limit(1))
+            inbound = await count_waiting(session)
             outbound = await session.scalar(
                 select(Delivery.id).where(waiting | (Delivery.state == DeliveryState.SENDING)).limit(1)
             )
-        return inbound is not None or outbound is not None
+        return bool(inbound) or outbound is not None
 
     async def _next_due(self, until: datetime) -> datetime | None:
         """The first instant from now to `until` at which a report goes on or a notice goes out."""

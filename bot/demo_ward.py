@@ -29,7 +29,7 @@ from db.tables.establishments import (
     Kind,
     StateChange,
 )
-from db.tables.inbound import InboundUpdate
+from db.tables.inbound import SeenUpdate
 from db.tables.officers import Officer, OfficerChat, Role, Shift
 from db.tables.reports import ReportState
 from db.tables.web import WebChat, WebCommands
@@ -129,7 +129,7 @@ _REPORTS = (
 )
 
 #: Rows that outlive a rebuilding: the menus, and what marks an update as acted upon.
-_KEPT = frozenset({WebCommands.__tablename__, InboundUpdate.__tablename__})
+_KEPT = frozenset({WebCommands.__tablename__, SeenUpdate.__tablename__})
 
 
 async def build_ward(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
@@ -158,10 +158,6 @@ async def _empty(session: AsyncSession, *, now: datetime) -> None:
     for table in reversed(Base.metadata.sorted_tables):
         if table.name not in _KEPT:
             await session.execute(delete(table))
-    # What waits would act on people and buttons that are gone; the rows stay, so that their numbers go on.
-    await session.execute(
-        update(InboundUpdate).where(InboundUpdate.handled_at.is_(None)).values(payload=None, handled_at=now)
-    )
 
 
 def _areas() -> Iterator[dict[str, Any]]:

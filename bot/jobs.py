@@ -38,6 +38,7 @@ from officers.accounts import officers_with
 from officers.permissions import TABLE, Permission, Role
 from officers.policy import Policy
 from reports.codes import Receipts
+from reports.digest import follow_digests
 from reports.intake import keep_unfinished
 from reports.triage import escalate_due, forget_links
 
@@ -147,6 +148,7 @@ class Jobs:
         async with self._tick(now) as do:
             opened = await do("open", lambda session: open_due(session, now=now, policy=self._policy))
             passed = await do("escalate", lambda session: escalate_due(session, now=now, policy=self._policy))
+            await do("digests", lambda session: follow_digests(session, now=now, policy=self._policy))
             await do("night", lambda session: keep_the_night(session, now=now, policy=self._policy))
             await do("finish", lambda session: finish_done(session, now=now))
             counted = await self._count(now)

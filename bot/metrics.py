@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels.inbound import count_waiting
 from db.tables.deliveries import Delivery
-from db.tables.inbound import InboundUpdate
 from db.tables.reports import Report, ReportState
 from deliveries.dispatch import Dispatcher
 from deliveries.ledger import Outcome
@@ -45,8 +45,8 @@ class Metrics:
             self._waiting.labels(channel).set(waiting.get(channel, 0))
             self._up.labels(channel).set(0 if dispatcher.down else 1)
         unknown = await session.scalar(select(func.count()).where(text("state = 'unknown'")).select_from(Delivery))
-        updates = await session.scalar(select(func.count()).where(InboundUpdate.handled_at.is_(None)))
+        updates = await count_waiting(session)
         reports = await session.scalar(select(func.count()).where(Report.state == ReportState.RECEIVED))
         self._unknown.set(unknown or 0)
-        self._updates.set(updates or 0)
+        self._updates.set(updates)
         self._reports.set(reports or 0)

@@ -97,7 +97,8 @@ class Ticks:
         self._scheduler.start()
         try:
             at = datetime.now(UTC)
-            while not (await asyncio.wait([told, self._failed], timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED))[0]:
+            ends: list[asyncio.Future[Any]] = [told, self._failed]
+            while not (await asyncio.wait(ends, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED))[0]:
                 at = self._follow_clock(at)
             self._scheduler.pause()
             if self._under_way:

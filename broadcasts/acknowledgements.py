@@ -120,7 +120,7 @@ async def silent(
         .limit(limit)
         .offset(offset)
     )
-    return [Silent(*row[:4], _WHY_ORDER[row.why]) for row in rows]
+    return [Silent(row[0], row[1], row[2], row[3], _WHY_ORDER[row.why]) for row in rows]
 
 
 async def count_silent(session: AsyncSession, actor: Actor, notice_id: int) -> dict[str, int]:

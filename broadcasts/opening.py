@@ -205,7 +205,8 @@ async def _open_step(
     )
     await _open_deliveries(session, broadcast, notice, these, now=now, policy=policy)
     broadcast.opens_after = through
-    return max(1, opened.rowcount)  # type: ignore[attr-defined]
+    count: int = opened.rowcount  # type: ignore[attr-defined]
+    return max(1, count)
 
 
 async def _open_deliveries(

@@ -57,7 +57,8 @@ async def shift(session: AsyncSession, broadcast: Broadcast, notice: Notice, *, 
     broadcast.shifts_after = 0
     broadcast.halts_lane = int(lane_of(notice)) if is_held else None
     # What is under way may be put back after its turn has come.
-    await _follow(session, broadcast, notice, text("state = 'sending'"), now=now)
+    under_way: ColumnElement[bool] = text("state = 'sending'")  # type: ignore[assignment]
+    await _follow(session, broadcast, notice, under_way, now=now)
     await _step(session, broadcast, notice, now=now, size=STEP)
 
 

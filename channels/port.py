@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from itertools import accumulate
 from typing import Any, Literal, Self
@@ -96,7 +96,12 @@ class Outgoing:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return asdict(self)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return values | {
+            "buttons": [[asdict(button) for button in row] for row in self.buttons],
+            "attachments": [asdict(attachment) for attachment in self.attachments],
+            "place": asdict(self.place) if self.place else None,
+        }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

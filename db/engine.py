@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
 
+from db.one_hop import OneHop, one_hop
 from db.sealing import KeyRing
 
 _READS = "binhyen_reads"
@@ -45,6 +48,7 @@ class Sessions:
         #: Whether something was erased that may still lie on the disk (see db.erasure). Who has just started does not
         #: know what the process before it left.
         self.owes_erasure = True
+        self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
         info: dict[Any, Any] = {"keys": keys}
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)
         self._is_ours = True
@@ -63,20 +67,54 @@ class Sessions:
     async def begin(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises.
 
+        On SQLite, which has one writer at a time, they come in turn here: there the next one would be found by trying
+        again and again, and whoever came first need not be the first.
+
         Raises:
             NotOurs: The database was lost to this process; to whoever works, as if it were out of reach.
         """
-        if not self._is_ours:
-            raise NotOurs
-        async with self._write.begin() as session:
-            yield session
-        self.owes_erasure |= _ERASED in session.info
+        await self._take_turn()
+        try:
+            if not self._is_ours:
+                raise NotOurs
+            session = self._write()
+            try:
+                yield session
+                await session.run_sync(_commit)
+            except BaseException:
+                # Also when this task is cancelled: what is half done must not hold the next one up.
+                await asyncio.shield(asyncio.ensure_future(session.close()))
+                raise
+            self.owes_erasure |= _ERASED in session.info
+        finally:
+            if self._writer is not None:
+                self._writer.release()
+
+    async def _take_turn(self) -> None:
+        if self._writer is None:
+            return
+        if not self._writer.locked():
+            await self._writer.acquire()
+            return
+        async with asyncio.timeout(BUSY_TIMEOUT_MS / 1000):
+            await self._writer.acquire()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A snapshot to read from; nothing written here is kept."""
-        async with self._read() as session:
+        session = self._read()
+        try:
             yield session
+        except BaseException:
+            await asyncio.shield(asyncio.ensure_future(session.close()))
+            raise
+        await session.close()
+
+
+def _commit(session: Session) -> None:
+    """All there is to do at the end, in one go: each step on its own is a switch of its own."""
+    session.commit()
+    session.close()
 
 
 def keys_of(session: AsyncSession) -> KeyRing:
@@ -120,7 +158,11 @@ def make_engine(url: str) -> AsyncEngine:
     engine = create_async_engine(
         url,
         hide_parameters=True,
-        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+        connect_args={
+            "isolation_level": None,
+            "timeout": BUSY_TIMEOUT_MS / 1000,
+            "async_creator_fn": one_hop,
+        },
         pool_size=24,
         max_overflow=0,
         pool_timeout=60,
@@ -145,4 +187,5 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     reads = connection.get_execution_options().get(_READS)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    driver: OneHop = connection.connection.driver_connection  # type: ignore[assignment]
+    driver.begin("BEGIN" if reads else "BEGIN IMMEDIATE")

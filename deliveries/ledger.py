@@ -550,6 +550,11 @@ async def call_off(session: AsyncSession, purpose: Purpose, subject_id: int, *, 
     await _call_off(session, (Delivery.purpose == purpose) & (Delivery.subject_id == subject_id), now=now)
 
 
+async def call_off_origin(session: AsyncSession, origin: str, *, now: datetime) -> None:
+    """Call off everything on behalf of `origin` that has not left yet."""
+    await _call_off(session, Delivery.origin == origin, now=now)
+
+
 async def call_off_for(session: AsyncSession, chats: Iterable[Recipient], *, now: datetime) -> None:
     """Call off what waits for chats that may not read it any more; notices still reach them."""
     for chat in chats:

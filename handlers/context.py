@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,12 +16,12 @@ from telegram import CallbackQuery, Message, Update
 from telegram.error import TelegramError
 from telegram.ext import Application, CallbackContext, ExtBot
 
-from channels.inbound import mark_handled
-from channels.languages import language_of
+from channels.inbound import AlreadyHandled, mark_handled
 from channels.port import Asks, Outgoing, Recipient
 from deliveries.ledger import Lane, open_delivery
 from deliveries.wording import Rows, from_html, html, plain
-from officers.accounts import actor_for
+from handlers.bursts import Bursts
+from officers.accounts import WHO_ASKS, asking_of, who_asked
 from officers.permissions import Actor
 from officers.policy import Policy
 from reports.codes import Attempts, NoReceiptReady, Receipts
@@ -42,6 +43,53 @@ class Sessions(Protocol):
         """A snapshot to read from."""
 
 
+#: Updates whose turn has come to its end, by channel and number, until whoever brought them has heard of it.
+_ACTED = "acted"
+
+
+def has_acted(application: App, update: Update) -> bool:
+    """Whether an update has had its turn: it waits in the store no more. Says so once."""
+    acted: set[int] = application.bot_data.get(_ACTED, set())
+    if update.update_id not in acted:
+        return False
+    acted.discard(update.update_id)
+    return True
+
+
+class Slots:
+    """Places at work: so many updates act at once, and so many files are fetched besides.
+
+    Attributes:
+        told: Called when a place was given up.
+        aside: How many wait for a file.
+    """
+
+    def __init__(self, at_once: int = 16, fetches: int = 4) -> None:
+        self._work = asyncio.Semaphore(at_once)
+        self._fetch = asyncio.Semaphore(fetches)
+        self.told: Callable[[], None] = lambda: None
+        self.aside = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """A place at work; they are given in the order in which they were asked for."""
+        async with self._work:
+            yield
+
+    @asynccontextmanager
+    async def left(self) -> AsyncIterator[None]:
+        """Whoever has a place and waits for something slow gives it up, and takes another afterwards."""
+        self._work.release()
+        self.aside += 1
+        self.told()
+        try:
+            async with self._fetch:
+                yield
+        finally:
+            self.aside -= 1
+            await self._work.acquire()
+
+
 async def nothing_kept(_session: AsyncSession, _chat: Recipient) -> None:
     """For channels that keep no messages with us."""
 
@@ -53,6 +101,8 @@ class Services:
     Attributes:
         wake: Something was queued: let the senders look.
         erase_transcript: Wipe what a channel of ours keeps of a chat's messages.
+        slots: The places at work, to be left while a file is fetched.
+        bursts: Who writes faster than one is answered.
         doors: The addresses that open a chat with us; `?start=` and a payload make a deep link.
         rate: Messages a second a channel sends, to say when a broadcast ends; None is without limit.
         receipts: Receipt codes made ahead.
@@ -70,6 +120,8 @@ class Services:
     receipts: Receipts = field(default_factory=Receipts)
     attempts: Attempts = field(default_factory=Attempts)
     darkroom: Darkroom = field(default_factory=Darkroom)
+    slots: Slots = field(default_factory=Slots)
+    bursts: Bursts = field(default_factory=Bursts)
 
 
 class ReadFirst(Exception):
@@ -127,11 +179,19 @@ class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
         services = self.services
         chat = self.chat_of(update)
         now = services.clock()
-        async with services.sessions.begin() as session:
-            await mark_handled(session, self.channel, update.update_id, now=now)
-            actor = await actor_for(session, chat)
-            language = await language_of(session, chat, otherwise=_language(update, actor))
-            yield Turn(session, actor, language, now, services, update, self.at_hand)
+        acted: set[int] = self.application.bot_data.setdefault(_ACTED, set())
+        try:
+            async with services.sessions.begin() as session:
+                asking = asking_of(session, chat)
+                officer_id, name, role, chosen = tuple[Any, ...](
+                    await mark_handled(session, self.channel, update.update_id, WHO_ASKS, asking)
+                )
+                actor = who_asked(chat, officer_id, name, role)
+                yield Turn(session, actor, chosen or _language(update, actor), now, services, update, self.at_hand)
+        except AlreadyHandled:
+            acted.add(update.update_id)
+            raise
+        acted.add(update.update_id)
         services.wake()
         if update.callback_query is not None:
             self.application.create_task(_stop_spinner(update.callback_query))

@@ -59,7 +59,7 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a person answered: the value of a choice, or what they wrote or sent. `tried` is what came of it when what
-    they wrote is a receipt code."""
+    they wrote is a receipt code; `is_hurried`: it is one of so many that they are not answered one by one."""
 
     choice: str | None = None
     text: str = ""
@@ -70,6 +70,7 @@ class Answer:
     media_original: Media | None = None
     is_same_album: bool = False
     tried: Tried | None = None
+    is_hurried: bool = False
 
 
 Ask = Callable[[Turn, Talk], Awaitable[Question]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from telegram import Update
 
-from deliveries.wording import button, rows
+from deliveries.wording import Rows, button, rows
 from handlers import conversation
 from handlers.answers import ANSWER, EXPECT, MAY_SEND, spare_code
 from handlers.buttons import on
@@ -14,12 +14,17 @@ from officers import roster
 from reports.answers import EXPECT_FLOW, OFFER_FLOW
 from reports.codes import Tried, candidates, whose
 from reports.intake import (
+    MAX_PARTS,
+    MAX_TEXT,
     File,
+    Report,
     add_file,
     add_place,
     add_text,
     count_parts,
+    fold_text,
     hand_in,
+    in_parts,
     keep_unfinished,
     open_report,
     report_for_writer,
@@ -59,20 +64,44 @@ async def start_with_words(turn: Turn) -> None:
     await conversation.begin(turn, REPORT)
     begun = await conversation.present(turn)
     if words and begun is not None:
-        await conversation.receive(turn, begun, Answer(text=words))
+        *before, last = in_parts(words)
+        for part in before:
+            await _put(turn, begun, Answer(text=part))
+        await conversation.receive(turn, begun, Answer(text=last))
 
 
 async def offer_report(turn: Turn, answer: Answer) -> None:
     """Words outside a conversation: offer to report them, and keep them (sealed) until the person says."""
+    if answer.is_hurried and answer.text and await _kept_besides(turn, answer.text):
+        return
     if answer.text:
         await conversation.hold(turn, OFFER, {"text": answer.text})
     await turn.say(
         "offer.report" if answer.text else "offer.nothing",
-        buttons=rows(
-            button(turn.language, "button.report", "report.keep_words"),
-            button(turn.language, "button.help", "help.show", once=False),
-        ),
+        buttons=_offered(turn),
     )
+
+
+def _offered(turn: Turn) -> Rows:
+    return rows(
+        button(turn.language, "button.report", "report.keep_words"),
+        button(turn.language, "button.help", "help.show", once=False),
+    )
+
+
+async def _kept_besides(turn: Turn, text: str) -> bool:
+    """Keep words beside those that are kept already, for they come too fast to be answered one by one; the first time
+    that is said. False when nothing is kept, or they are too many."""
+    talk = await conversation.present(turn)
+    words = str(talk.answers.get("text", "")) if talk is not None and talk.flow == OFFER.name else ""
+    # A code on a line of its own would not be known for one any more.
+    if not words or len(words) + len(text) > MAX_TEXT * MAX_PARTS // 2 or codes_in(text):
+        return False
+    is_said = talk is not None and talk.answers.get("hurried")
+    await conversation.hold(turn, OFFER, {"text": f"{words}\n{text}", "hurried": True})
+    if not is_said:
+        await turn.say("offer.hurried", buttons=_offered(turn))
+    return True
 
 
 async def _ask_content(turn: Turn, talk: Talk) -> Question:
@@ -100,19 +129,42 @@ async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
             talk.answers["urgent"] = answer.choice == _URGENT
             return "content"
     spare_code(answer)
-    if talk.answers.get("report") is None:
-        report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
-        talk.answers["report"] = report.id
-    await _add(turn, talk.answers["report"], answer)
-    # Pictures are drawn anew; what other files say about who made them, and where, we cannot take out.
-    if answer.media is not None and answer.media.kind in ("document", "video"):
-        talk.answers["telling_file"] = True
+    await _put(turn, talk, answer)
+    if answer.is_hurried:
+        await _say_hurried(turn, talk)
+        return ""
+    talk.answers.pop("hurried", None)
     # Of an album only the first picture is answered.
     return "" if answer.is_same_album else "content"
 
 
-async def _add(turn: Turn, report_id: int, answer: Answer) -> None:
-    report = await report_for_writer(turn.session, report_id)
+async def _say_hurried(turn: Turn, talk: Talk) -> None:
+    """Messages come too fast to be answered one by one: that is said once, and all of them are in the report."""
+    if not talk.answers.get("hurried"):
+        talk.answers["hurried"] = True
+        await conversation.ask_again(turn, talk, turn.html("report.hurried"))
+
+
+async def _put(turn: Turn, talk: Talk, answer: Answer) -> None:
+    """Put what was said into the report, which begins with it."""
+    if talk.answers.get("report") is None:
+        report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
+        talk.answers["report"] = report.id
+    report = await report_for_writer(turn.session, talk.answers["report"])
+    is_words = answer.media is None and answer.place is None
+    if is_words and answer.is_hurried:
+        talk.answers["part"] = await fold_text(
+            turn.session, report, talk.answers.get("part"), answer.text, now=turn.now
+        )
+        return
+    talk.answers.pop("part", None)
+    await _add(turn, report, answer)
+    # Pictures are drawn anew; what other files say about who made them, and where, we cannot take out.
+    if answer.media is not None and answer.media.kind in ("document", "video"):
+        talk.answers["telling_file"] = True
+
+
+async def _add(turn: Turn, report: Report, answer: Answer) -> None:
     if answer.media is not None:
         file = File(answer.media, answer.media_original)
         await add_file(turn.session, report, file, caption=answer.text, now=turn.now)
@@ -143,11 +195,13 @@ async def _hand_in(turn: Turn, talk: Talk) -> None:
     if report_id is None:
         raise Refusal("report.empty")
     receipt = turn.services.receipts.take()
+    urgent = bool(talk.answers.get("urgent"))
+    goes_ahead = urgent and turn.services.bursts.may_go_ahead(turn.chat, now=turn.now)
     await hand_in(
         turn.session,
         report_id,
         receipt=receipt,
-        urgent=bool(talk.answers.get("urgent")),
+        urgent=goes_ahead,
         now=turn.now,
         policy=turn.policy,
     )
@@ -163,6 +217,8 @@ async def _hand_in(turn: Turn, talk: Talk) -> None:
         code=show_code(receipt.code),
         told=Html(turn.html(told)),
     )
+    if urgent and not goes_ahead:
+        await turn.say("report.not_ahead")
 
 
 async def _cancelled(turn: Turn, talk: Talk) -> None:

@@ -112,14 +112,16 @@ async def on_message(update: Update, context: Context) -> None:
     message = update.message
     if message is None:
         return
-    answer = incoming.answer_of(message)
+    hurried = context.services.bursts.is_hurried(context.chat_of(update), now=context.services.clock())
+    answer = replace(incoming.answer_of(message), is_hurried=hurried)
     if incoming.has_file(message):
         # Fetched before the transaction: nobody waits for a slow download.
         flow = await _present_flow(update, context)
         if flow is None or flow.wants_media:
             is_named = flow is notices.COMPOSE
             fetch = partial(incoming.fetch_file, message, context.services, keep_name=is_named)
-            view, original = await context.once("file", fetch)
+            async with context.services.slots.left():
+                view, original = await context.once("file", fetch)
             answer = replace(answer, media=view, media_original=original)
     answer = replace(answer, tried=await reports.try_code(context, update, answer.text))
     await context.with_receipt(lambda: _take_message(update, context, answer))

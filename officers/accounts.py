@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from channels.languages import language_key
 from channels.port import Recipient
+from db.engine import keys_of
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
 from deliveries.ledger import call_off_for
 from officers.permissions import TABLE, Actor, Permission, require
@@ -31,6 +33,27 @@ class OfficerAt:
     name: str
     role: Role
     chat: Recipient
+
+
+_OFFICER = (
+    "SELECT o.{} FROM officers AS o JOIN officer_chats AS c ON c.officer_id = o.id"
+    " WHERE c.channel = :of_channel AND c.address = :of_address AND o.revoked_at IS NULL"
+)
+#: What every turn begins with, in one statement: who the chat is, and what language it has chosen.
+WHO_ASKS = (
+    *(_OFFICER.format(column) for column in ("id", "name", "role")),
+    "SELECT l.language FROM chat_languages AS l WHERE l.chat = :of_hash",
+)
+
+
+def asking_of(session: AsyncSession, chat: Recipient) -> dict[str, str]:
+    """The values that go with WHO_ASKS."""
+    return {"of_channel": chat.channel, "of_address": chat.address, "of_hash": language_key(keys_of(session), chat)}
+
+
+def who_asked(chat: Recipient, officer_id: int | None, name: str, role: str) -> Actor:
+    """The actor behind a chat, from the answers to WHO_ASKS, as `actor_for` says."""
+    return Actor(chat) if officer_id is None else Actor(chat, officer_id, name, Role(role))
 
 
 async def actor_for(session: AsyncSession, chat: Recipient) -> Actor:

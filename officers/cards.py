@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Outgoing, Recipient
 from db.tables.deliveries import Delivery, DeliveryState, Lane
-from deliveries.ledger import call_off, open_delivery
+from deliveries.ledger import call_off_origin, open_delivery
 
 
 async def show_card(session: AsyncSession, card: Outgoing, *, about: str, to: Recipient, now: datetime) -> None:
@@ -38,7 +38,7 @@ async def close_cards(
         decided_in: The chat that heard of it already: its copies are rewritten without another word.
         besides: The delivery whose card was pressed and is rewritten by whoever answers the press.
     """
-    await call_off(session, about, what="", now=now)
+    await call_off_origin(session, about, now=now)
     shown = await session.scalars(
         select(Delivery).where(Delivery.origin == about, Delivery.edits.is_(None), Delivery.state == DeliveryState.SENT)
     )

@@ -22,6 +22,7 @@ from officers import roster
 from officers.accounts import OfficerAt, officers_who_may, officers_with
 from officers.permissions import Permission
 from officers.policy import Policy
+from reports.digest import shown_one_by_one
 from reports.sealing import ReportBox, open_link
 from texts.catalogue import Html
 from texts.times import say_time
@@ -291,7 +292,7 @@ async def _forward(
         lines.append(html("vi", "forward.deadline", minutes=minutes))
     outgoing = await render(session, report, note="\n".join(lines), policy=policy)
     outgoing = replace(outgoing, buttons=((button("vi", "button.take", "report.take", report.id),),))
-    for officer in officers:
+    for officer in await shown_one_by_one(session, report, officers, now=now, policy=policy):
         await open_delivery(
             session,
             outgoing,

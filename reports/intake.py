@@ -13,7 +13,8 @@ from channels.port import Media, MediaKind, Place, Recipient
 from db.engine import keys_of
 from db.marks import day_mark, random_id
 from db.tables.deliveries import MediaRow
-from db.tables.reports import Hidden, Report, ReportLink, ReportPart, ReportState
+from db.tables.reports import Hidden, ReportLink, ReportPart, ReportState
+from db.tables.reports import Report as Report
 from deliveries.media import keep_media
 from deliveries.numbers import new_number
 from officers.policy import Policy
@@ -79,6 +80,48 @@ async def add_text(session: AsyncSession, report: Report, text: str, *, now: dat
     if len(text) > MAX_TEXT:
         raise Refusal("text.too_long", limit=MAX_TEXT, length=len(text))
     await _add_part(session, report, kind, {"text": text}, now=now)
+
+
+async def fold_text(session: AsyncSession, report: Report, part_id: int | None, text: str, *, now: datetime) -> int:
+    """Add what was written to the words before it, as lines of one message, so that many short ones find room.
+
+    Args:
+        part_id: The message to which the last words were added, if they were the last of all.
+
+    Returns:
+        The message these words are in now.
+
+    Raises:
+        Refusal: as `add_text` does.
+    """
+    text = clean(text).strip()
+    part = await session.get(ReportPart, part_id) if part_id is not None else None
+    if part is not None and part.report_id == report.id and not is_blank(text):
+        box = ReportBox(keys_of(session), report.number, report.data_key or b"")
+        value = box.open(part.sealed, part_id=part.id)
+        joined = f"{value['text']}\n{text}"
+        if len(joined) <= MAX_TEXT:
+            part.sealed = box.seal({**value, "text": joined}, part_id=part.id)
+            await session.flush()
+            return part.id
+    mine = select(ReportPart.id).where(ReportPart.report_id == report.id)
+    before = set(await session.scalars(mine))
+    await add_text(session, report, text, now=now)
+    (added,) = set(await session.scalars(mine)) - before
+    return added
+
+
+def in_parts(text: str) -> list[str]:
+    """Words that were kept line by line, in as few pieces as a report takes them in; never none."""
+    pieces: list[str] = []
+    for line in text.split("\n"):
+        for start in range(0, max(len(line), 1), MAX_TEXT):
+            piece = line[start : start + MAX_TEXT]
+            if pieces and len(pieces[-1]) + len(piece) < MAX_TEXT:
+                pieces[-1] += f"\n{piece}"
+            else:
+                pieces.append(piece)
+    return pieces
 
 
 async def add_file(session: AsyncSession, report: Report, file: File, *, caption: str = "", now: datetime) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -304,7 +305,7 @@ async def _linked_to(session: AsyncSession, chat: Recipient, *, report_id: int |
 async def forget_links(session: AsyncSession, *, now: datetime, limit: int = 500) -> None:
     """Cut the links whose date has come: those of days gone by, and of today those whose hour has passed."""
     keys = keys_of(session)
-    dead = list(await session.scalars(_links_of(days_until(keys, LINK_DAY, now)).limit(limit)))
+    dead: list[int] = list(await session.scalars(_links_of(days_until(keys, LINK_DAY, now)).limit(limit)))
     today = await session.execute(
         select(ReportLink.report_id, ReportLink.sealed, Report.number)
         .join(Report, Report.id == ReportLink.report_id)
@@ -318,7 +319,7 @@ async def forget_links(session: AsyncSession, *, now: datetime, limit: int = 500
         await forwarding.cut_links(session, dead)
 
 
-def _links_of(days: list[str]) -> Select[tuple[int]]:
+def _links_of(days: list[str]) -> Select[Any]:
     return select(ReportLink.report_id).where(ReportLink.day.in_(days))
 
 

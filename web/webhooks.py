@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from channels.inbound import store_updates
+from channels.inbound import InboundStore
 from db.engine import Sessions
 from web.security import TooLarge, read_body
 
@@ -39,6 +39,8 @@ def webhook_route(
     Source: core.telegram.org/bots/api#setwebhook (Bot API 10.0, read 2026-11).
     """
 
+    incoming = InboundStore(sessions, clock)
+
     async def receive(request: Request) -> Response:
         if not channel.check_secret(request.headers.get(_SECRET_HEADER)):
             return PlainTextResponse("forbidden", 403)
@@ -49,8 +51,7 @@ def webhook_route(
         except (ValueError, RecursionError):
             return PlainTextResponse("not an update", 400)
         try:
-            async with sessions.begin() as session:
-                await store_updates(session, channel.name, [update], now=clock())
+            await incoming.store(channel.name, [update])
         except Exception:
             _log.exception("webhook.not_stored")
             return PlainTextResponse("not stored", 500)

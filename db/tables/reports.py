@@ -93,7 +93,8 @@ class _Inside(Generic[_T]):
         return value
 
     def __set__(self, report: Report, value: _T) -> None:
-        report.hidden = replace(report.hidden, **{self._name: value})
+        changed: dict[str, Any] = {self._name: value}
+        report.hidden = replace(report.hidden, **changed)
 
 
 class Report(Base):

@@ -73,7 +73,9 @@ async def sealed_of(world: World) -> dict[str, list[bytes]]:
         "file": MediaRow.about,
     }
     async with world.sessions.reading() as session:
-        return {name: [bytes(value) for value in await session.scalars(select(c))] for name, c in columns.items()}
+        return {
+            name: [bytes(value or b"") for value in await session.scalars(select(c))] for name, c in columns.items()
+        }
 
 
 def missing(raw: bytes, sealed: dict[str, list[bytes]]) -> dict[str, int]:

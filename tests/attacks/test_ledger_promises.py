@@ -316,7 +316,7 @@ async def _telegram(sessions: Sessions, clock: Clock, api: FakeBotApi) -> AsyncI
 async def _queue_file(sessions: Sessions, clock: Clock, chats: range) -> int:
     async with sessions.begin() as session:
         photo = Media("photo", "a.jpg", "image/jpeg", b"photo" * 100)
-        media_id = (await keep_media(session, photo, origin="test", now=clock())).id
+        media_id = (await keep_media(session, photo, origin="test")).id
         for chat in chats:
             await _queue_one(session, chat, Outgoing("ảnh", attachments=(Attachment("photo", media_id),)), clock)
     return int(media_id)
@@ -359,7 +359,7 @@ async def test_whoever_waits_for_an_upload_holds_nobody_else_up(post: Post):
     post.gateway.around = hangs_with_files
     async with post.sessions.begin() as session:
         photo = Media("photo", "a.jpg", "image/jpeg", b"photo")
-        media_id = (await keep_media(session, photo, origin="test", now=post.clock())).id
+        media_id = (await keep_media(session, photo, origin="test")).id
     for number in range(150):
         await post.queue(f"{number}", outgoing=Outgoing("ảnh", attachments=(Attachment("photo", media_id),)))
     for number in range(200, 280):

@@ -174,7 +174,7 @@ class Week:
         await self.world.settle()
         for person in self.owners:
             if self.chance.random() < 0.8:
-                self.at(self.soon(self.world.clock(), 40 * 60), partial(self._press, person, "Đã nhận"))
+                self.at(self.soon(self.world.clock(), 40 * 60), partial(self._press, person, "Đã nhận"))  # type: ignore[arg-type]
 
     async def _tick(self) -> None:
         await self.world.house.jobs.second()

@@ -31,7 +31,6 @@ LARGE = {
     "buttons",
     "contacts",
     "contents",
-    "conversations",
     "deliveries",
     "establishments",
     "media",
@@ -122,7 +121,7 @@ async def scans(engine: AsyncEngine, statement: str, parameters: Any) -> set[str
     if engine.dialect.name == "sqlite":
         async with engine.connect() as connection:
             plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            steps = [str(row[3]) for row in plan]
+            steps = [str(tuple(row)[3]) for row in plan]
         found = set()
         for step in steps:
             scanned = re.match(r"SCAN (\w+?)(?:_\d+)?(?: USING (?:COVERING )?INDEX (\w+))?$", step)

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bot.inbox import Inbox
-from channels.inbound import store_updates
 from channels.port import Limits, Outgoing, Recipient
 from db.tables.deliveries import Delivery, Lane
 from db.tables.inbound import InboundUpdate
@@ -40,23 +39,25 @@ async def _until_none(world: World, statement: Any) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_an_update_that_breaks_its_worker_holds_up_neither_its_chat_nor_the_inbox(telegram_world: World):
+async def test_a_look_that_breaks_does_not_end_the_inbox(telegram_world: World, monkeypatch):
     world = telegram_world
-    inbox = Inbox(world.sessions, world.house.applications, _fails_once(world.clock))
-    running = asyncio.create_task(inbox.run())
-    for number in (1, 2):
-        nobody_wants = {"message_id": 1, "date": 1, "edit_date": 1, "chat": {"id": 5, "type": "private"}, "text": "x"}
-        async with world.sessions.begin() as session:
-            raw = {"update_id": number, "edited_message": nobody_wants}
-            await store_updates(session, "telegram", [raw], now=world.clock())
-        inbox.wake()
-        await asyncio.sleep(0.1)
+    look = Inbox._look
+    failures = [RuntimeError("nobody thought of this")]
 
-    waiting = select(func.count()).select_from(InboundUpdate).where(InboundUpdate.handled_at.is_(None))
-    await _until_none(world, waiting)
-    inbox.stop()
+    async def flaky(inbox: Inbox) -> bool:
+        if failures:
+            raise failures.pop()
+        return await look(inbox)
+
+    monkeypatch.setattr(Inbox, "_look", flaky)
+    running = asyncio.create_task(world.house.inbox.run())
+    nobody_wants = {"message_id": 1, "date": 1, "edit_date": 1, "chat": {"id": 5, "type": "private"}, "text": "x"}
+    await world.house.store("telegram", [{"update_id": 1, "edited_message": nobody_wants}])
+
+    await _until_none(world, select(func.count()).select_from(InboundUpdate))
+    world.house.inbox.stop()
     await running
-    assert [incident["event"] for incident in world.incidents] == ["update_broke"]
+    assert [incident["event"] for incident in world.incidents] == ["inbox_failed"]
     world.logged.clear()
 
 

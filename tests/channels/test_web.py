@@ -72,8 +72,8 @@ async def chat(gateway, woken):
 def updates(sessions, bot):
     async def read() -> list[Any]:
         async with sessions.reading() as session:
-            stored = await waiting_updates(session, besides=(), limit=100)
-        return [Update.de_json(raw, bot) for _, channel, raw in stored if channel == "web"]
+            stored = await waiting_updates(session, {"web": ""}, chats=100, each=100)
+        return [Update.de_json(dict(waiting.raw or {}), bot) for waiting in stored]
 
     return read
 

@@ -272,7 +272,8 @@ async def test_telegrams_secret_passes(proxy, sessions):
         assert (await telegram.post("/telegram/webhook", json=UPDATE, headers={header: "wrong"})).status_code == 403
         assert (await telegram.post("/telegram/webhook", json=UPDATE, headers={header: "s3cret"})).status_code == 200
     async with sessions.reading() as session:
-        assert [raw for _, _, raw in await waiting_updates(session, besides=(), limit=9)] == [UPDATE]
+        stored = await waiting_updates(session, {"telegram": ""}, chats=9, each=9)
+    assert [waiting.raw for waiting in stored] == [UPDATE]
 
 
 async def test_nobodys_address_is_written_down(proxy):

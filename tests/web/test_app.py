@@ -83,7 +83,8 @@ async def caller(build):
 def stored(sessions):
     async def read() -> list[tuple[str, dict[str, Any]]]:
         async with sessions.reading() as session:
-            return [(channel, raw) for _, channel, raw in await waiting_updates(session, besides=(), limit=10)]
+            found = await waiting_updates(session, {"telegram": ""}, chats=10, each=10)
+            return [(waiting.channel, dict(waiting.raw or {})) for waiting in found]
 
     return read
 

@@ -95,7 +95,7 @@ async def lan(visit):
 def stored(sessions):
     async def read() -> list[dict[str, Any]]:
         async with sessions.reading() as session:
-            return [raw for _, _, raw in await waiting_updates(session, besides=(), limit=1000)]
+            return [dict(one.raw or {}) for one in await waiting_updates(session, {"web": ""}, chats=100, each=1000)]
 
     return read
 

@@ -74,24 +74,37 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_conversations_hour"), ["hour"], unique=False)
 
     op.create_table(
+        "digests",
+        sa.Column("chat", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("chat", name=op.f("pk_digests")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "inbound_updates",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("mark", sa.String(length=32), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
-        sa.Column("update_id", sa.BigInteger(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=True),
-        sa.Column("received_at", Instant(), nullable=False),
-        sa.Column("handled_at", Instant(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbound_updates")),
-        sa.UniqueConstraint("channel", "update_id", name=op.f("uq_inbound_updates_channel_update_id")),
+        sa.Column("chat", sa.String(length=32), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
+        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("attempts", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("left_over", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_inbound_updates")),
+        sa.UniqueConstraint("mark", name=op.f("uq_inbound_updates_mark")),
     )
     with op.batch_alter_table("inbound_updates", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_inbound_updates_waiting",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("handled_at IS NULL"),
-            postgresql_where=sa.text("handled_at IS NULL"),
-        )
+        batch_op.create_index("ix_inbound_updates_turn", ["channel", "chat", "place"], unique=False)
+
+    op.create_table(
+        "seen_updates",
+        sa.Column("mark", sa.String(length=32), nullable=False),
+        sa.Column("day", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name=op.f("pk_seen_updates")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("seen_updates", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_seen_updates_day"), ["day"], unique=False)
 
     op.create_table(
         "media",
@@ -915,14 +928,15 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_media_origin"))
 
     op.drop_table("media")
+    with op.batch_alter_table("seen_updates", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_seen_updates_day"))
+
+    op.drop_table("seen_updates")
     with op.batch_alter_table("inbound_updates", schema=None) as batch_op:
-        batch_op.drop_index(
-            "ix_inbound_updates_waiting",
-            sqlite_where=sa.text("handled_at IS NULL"),
-            postgresql_where=sa.text("handled_at IS NULL"),
-        )
+        batch_op.drop_index("ix_inbound_updates_turn")
 
     op.drop_table("inbound_updates")
+    op.drop_table("digests")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_conversations_hour"))
 

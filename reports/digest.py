@@ -1,0 +1,186 @@
+"""When reports pour in, an officer gets the first few one by one, and then one message that counts the others.
+
+A chat takes about one message a second: the two-hundredth card would come after minutes, and whatever is urgent
+behind it. What is urgent is always shown by a message of its own; what is only counted is in `/tin`, and goes to the
+next in line like any other report when nobody takes it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.inbound import insert_ignoring
+from channels.port import Recipient
+from db.engine import keys_of
+from db.sealing import CannotOpen, padded, unpadded
+from db.tables.deliveries import Delivery, DeliveryState, Lane
+from db.tables.digests import Digest
+from db.tables.reports import Report, ReportState
+from deliveries.ledger import open_delivery
+from deliveries.wording import button, message
+from officers.accounts import OfficerAt, actor_for
+from officers.permissions import Permission
+from officers.policy import Policy
+from texts.times import say_time
+
+#: So many reports that wait are shown one by one.
+FEW = 3
+#: After so long the next ones are shown one by one again, and a new digest rings.
+WINDOW = timedelta(minutes=10)
+#: A digest is not edited more often than this.
+EVERY = timedelta(seconds=5)
+#: How long a digest goes on counting.
+FOLLOWED = timedelta(hours=12)
+_PURPOSE = "digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """What a chat got since `began_at`: so many cards, and perhaps a digest, which said `said` at `said_at`."""
+
+    chat: Recipient
+    serial: str
+    began_at: datetime
+    cards: int = 0
+    said: int | None = None
+    said_at: datetime | None = None
+
+    @property
+    def origin(self) -> str:
+        """What its messages are filed under in the ledger."""
+        return f"digest:{self.serial}"
+
+
+async def shown_one_by_one(
+    session: AsyncSession, report: Report, officers: Iterable[OfficerAt], *, now: datetime, policy: Policy
+) -> list[OfficerAt]:
+    """Those to whom a report is shown by a message of its own; the others find it counted in their digest."""
+    if report.urgent:
+        return list(officers)
+    waiting = await count_waiting(session)
+    by_itself = []
+    for officer in officers:
+        heap = await _heap(session, officer.chat, now=now)
+        if heap.cards < FEW or waiting <= FEW:
+            heap = replace(heap, cards=heap.cards + 1)
+            by_itself.append(officer)
+        elif heap.said is None:
+            heap = await _say(session, heap, waiting, now=now, policy=policy)
+        await _keep(session, heap)
+    return by_itself
+
+
+async def follow_digests(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
+    """Let every digest say how many reports wait now, until none does."""
+    rows = await session.scalars(select(Digest))
+    heaps = [heap for row in rows if (heap := await _open(session, row)) is not None]
+    if not heaps:
+        return
+    waiting = await count_waiting(session)
+    for heap in heaps:
+        if not await _is_followed(session, heap, now=now):
+            await session.execute(delete(Digest).where(Digest.chat == _filed_under(session, heap.chat)))
+        elif heap.said_at is not None and heap.said != waiting and not now - EVERY < heap.said_at <= now:
+            await _say_again(session, heap, waiting, now=now, policy=policy)
+
+
+async def count_waiting(session: AsyncSession) -> int:
+    """How many reports nobody has taken, besides the urgent ones."""
+    query = select(func.count()).where(Report.state == ReportState.RECEIVED, Report.urgent.is_(False))
+    return await session.scalar(query) or 0
+
+
+async def _is_followed(session: AsyncSession, heap: Heap, *, now: datetime) -> bool:
+    """Whether there is anything left to say, to somebody who may still know it."""
+    lasts = WINDOW if heap.said is None else FOLLOWED
+    if not heap.began_at <= now < heap.began_at + lasts:
+        return False
+    return (await actor_for(session, heap.chat)).may(Permission.HANDLE_REPORTS)
+
+
+async def _heap(session: AsyncSession, chat: Recipient, *, now: datetime) -> Heap:
+    row = await session.get(Digest, _filed_under(session, chat), populate_existing=True)
+    heap = await _open(session, row) if row is not None else None
+    # Also when the clock was set back.
+    if heap is None or not heap.began_at <= now < heap.began_at + WINDOW:
+        return Heap(chat, secrets.token_hex(8), now)
+    return heap
+
+
+async def _say(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> Heap:
+    await open_delivery(
+        session,
+        message("vi", "digest.waiting", buttons=_buttons(), n=waiting, time=say_time(now, policy.zone)),
+        to=heap.chat,
+        key=heap.origin,
+        origin=heap.origin,
+        lane=Lane.REPORT,
+        now=now,
+    )
+    return replace(heap, said=waiting, said_at=now)
+
+
+async def _say_again(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> None:
+    """Edit the digest, once it has arrived and while an earlier edit of it does not wait."""
+    rows = await session.execute(
+        select(Delivery.message_id, Delivery.state, Delivery.edits).where(Delivery.origin == heap.origin)
+    )
+    there = list(rows)
+    shown = [row.message_id for row in there if row.state is DeliveryState.SENT and row.edits is None]
+    if not shown or any(row.edits is not None for row in there if row.state in _ON_ITS_WAY):
+        return
+    key, buttons = ("digest.waiting", _buttons()) if waiting else ("digest.none", ())
+    said = message("vi", key, buttons=buttons, n=waiting, time=say_time(now, policy.zone))
+    await open_delivery(
+        session,
+        # Where messages cannot be changed the next digest says it.
+        replace(said, brief=""),
+        to=heap.chat,
+        key=f"{heap.origin}/{now.isoformat()}",
+        origin=heap.origin,
+        lane=Lane.REPORT,
+        edits=shown[-1],
+        now=now,
+    )
+    await _keep(session, replace(heap, said=waiting, said_at=now))
+
+
+_ON_ITS_WAY = (DeliveryState.PENDING, DeliveryState.SENDING)
+
+
+def _buttons() -> Any:
+    return ((button("vi", "button.inbox", "report.inbox", once=False),),)
+
+
+async def _keep(session: AsyncSession, heap: Heap) -> None:
+    key = _filed_under(session, heap.chat)
+    plain = json.dumps({**asdict(heap), "chat": str(heap.chat)}, default=datetime.isoformat).encode()
+    sealed = keys_of(session).seal(_PURPOSE, padded(plain), bound_to=key)
+    fresh = await session.execute(insert_ignoring(session, Digest).values(chat=key, sealed=sealed))
+    if fresh.rowcount != 1:  # type: ignore[attr-defined]
+        row = await session.get_one(Digest, key)
+        row.sealed = sealed
+        await session.flush()
+
+
+async def _open(session: AsyncSession, row: Digest) -> Heap | None:
+    """What was kept; None when its key is gone or it was damaged: then the counting begins anew."""
+    try:
+        body = json.loads(unpadded(keys_of(session).open(_PURPOSE, row.sealed, bound_to=row.chat)))
+    except (CannotOpen, ValueError):
+        await session.delete(row)
+        return None
+    at = {name: datetime.fromisoformat(body[name]) if body[name] else None for name in ("began_at", "said_at")}
+    return Heap(**{**body, **at, "chat": Recipient.parse(body["chat"])})
+
+
+def _filed_under(session: AsyncSession, chat: Recipient) -> str:
+    return keys_of(session).fingerprint(_PURPOSE, str(chat))
