@@ -183,10 +183,8 @@ class Context(CallbackContext[ExtBot[None], BotData, BotData, BotData]):
         try:
             async with services.sessions.begin() as session:
                 asking = asking_of(session, chat)
-                officer_id, name, role, chosen = tuple[Any, ...](
-                    await mark_handled(session, self.channel, update.update_id, WHO_ASKS, asking)
-                )
-                actor = who_asked(chat, officer_id, name, role)
+                found: Sequence[Any] = await mark_handled(session, self.channel, update.update_id, WHO_ASKS, asking)
+                actor, chosen = who_asked(chat, found[0], found[1], found[2]), found[3]
                 yield Turn(session, actor, chosen or _language(update, actor), now, services, update, self.at_hand)
         except AlreadyHandled:
             acted.add(update.update_id)
