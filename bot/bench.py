@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import click
 
 from bot.bench_claim import claim_cost
+from bot.bench_flood import flood
+from bot.bench_inbound import inbound
 from bot.bench_kill import kill
 from bot.bench_places import places
 from bot.bench_process import memory, start
@@ -26,6 +28,8 @@ BENCHES: dict[str, Bench] = {
     "places": places,
     "memory": memory,
     "start": start,
+    "inbound": inbound,
+    "flood": flood,
     "kill": kill,
 }
 _VERDICTS: Mapping[bool | None, str] = {True: "ok", False: "below goal", None: ""}

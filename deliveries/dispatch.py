@@ -113,6 +113,7 @@ class Dispatcher:
         self._lost = 0
         self._probing: asyncio.Task[None] | None = None
         self._next_claim = float("-inf")
+        self._is_woken = False
         self._stopping = False
         #: Why the channel takes nothing at the moment; None when it does.
         self.down: str | None = None
@@ -120,6 +121,7 @@ class Dispatcher:
     def wake(self) -> None:
         """Something may be waiting: look now."""
         self._next_claim = float("-inf")
+        self._is_woken = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -163,6 +165,7 @@ class Dispatcher:
         if not outcomes and not budget and not alive:
             return 0
         now = self._clock()
+        self._is_woken = False
         leaving: list[tuple[Claimed, float]] = []
         try:
             async with self._sessions.begin() as session:
@@ -253,6 +256,8 @@ class Dispatcher:
 
     def _sleep_until(self, due_at: datetime | None, now: datetime) -> None:
         """The queue is empty up to `due_at`: no claim is worth its transaction before then or before a wake."""
+        if self._is_woken:
+            return  # since this turn looked
         wait = _IDLE if due_at is None else min(_IDLE, max((due_at - now).total_seconds(), 0.001))
         self._next_claim = self._monotonic() + wait
 

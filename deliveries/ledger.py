@@ -628,6 +628,9 @@ async def _release_uploads(
 ) -> int:
     waiting = select(Delivery.id).where(
         text("state = 'pending'"),
+        # The index is read lane by lane.
+        Delivery.lane.in_([int(lane) for lane in Lane]),
+        Delivery.urgent.in_([False, True]),
         Delivery.due_at > now,
         Delivery.due_at <= now + UPLOAD_WAIT,
         Delivery.reason == AWAITS_UPLOAD,
