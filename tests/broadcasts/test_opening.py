@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from broadcasts.acknowledgements import acknowledge, silent
+from broadcasts.acknowledgements import acknowledge, newest_waiting, silent
 from broadcasts.notices import (
     MOST_LATE,
     Draft,
@@ -22,11 +22,11 @@ from broadcasts.notices import (
 from broadcasts.opening import finish_done, open_due
 from broadcasts.progress import count_progress
 from channels.port import Recipient
-from db.tables.broadcasts import Broadcast, BroadcastReach, Notice, NoticeState, Response
+from db.tables.broadcasts import Broadcast, BroadcastReach, Notice, NoticePlace, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
-from db.tables.establishments import Contact, EstablishmentState
+from db.tables.establishments import Contact, Establishment, EstablishmentState
 from establishments.registration import leave, set_blocked
-from officers.permissions import Role
+from officers.permissions import Actor, Role
 from officers.policy import Policy
 from texts.refusal import Refusal
 
@@ -262,6 +262,74 @@ async def test_a_stranger_confirms_for_nobody(make, write, tick, sessions, now):
     with pytest.raises(Refusal) as told:
         await confirm(sessions, MINH, broadcast, now)
     assert told.value.key == "notice.not_yours"
+
+
+async def test_the_same_address_on_another_channel_confirms_for_nobody(make, write, tick, sessions, now):
+    """An address is one's own on its channel only: on another, anybody may have it."""
+    elsewhere = Recipient("other", LAN.address)
+    await make.place("Hoa Mai", LAN)
+    await make.place("Hoa Sen", elsewhere, address="2 Lê Lợi", state=EstablishmentState.SUSPENDED)
+    await write()
+    (broadcast,) = await tick()
+    with pytest.raises(Refusal) as told:
+        await confirm(sessions, elsewhere, broadcast, now)
+    assert told.value.key == "notice.not_yours"
+    async with sessions.reading() as session:
+        assert await newest_waiting(session, elsewhere) is None
+        assert await newest_waiting(session, LAN) == broadcast
+        assert (await count_progress(session, broadcast)).confirmed == 0
+
+
+async def test_a_suspended_place_is_in_no_audience(make, write, tick, all_of):
+    await make.place("Hoa Mai", LAN)
+    await make.place("Hoa Sen", MINH, address="2 Lê Lợi", state=EstablishmentState.SUSPENDED)
+    await write()
+    await tick()
+    assert [delivery.address for delivery in await all_of(Delivery)] == ["lan"]
+    assert len(await all_of(NoticePlace)) == 1
+
+
+async def test_a_place_suspended_meanwhile_does_not_get_it(make, write, tick, all_of, sessions, now):
+    await make.place("Hoa Mai", LAN)
+    place = await make.place("Hoa Sen", MINH, address="2 Lê Lợi")
+    await write(scheduled_for=now + timedelta(hours=1))
+    async with sessions.begin() as session:
+        (await session.get_one(Establishment, place)).state = EstablishmentState.SUSPENDED
+    await tick(hours=1)
+    assert [delivery.address for delivery in await all_of(Delivery)] == ["lan"]
+
+
+NOT_WRITERS = [Role.DUTY, None]
+
+
+@pytest.mark.parametrize("role", NOT_WRITERS)
+@pytest.mark.parametrize("move", [pause_notice, resume_notice, cancel_notice])
+async def test_who_may_not_write_notices_moves_none(make, write, sessions, all_of, officer, now, move, role):
+    await make.place("Hoa Mai", LAN)
+    which = await write(scheduled_for=now + timedelta(hours=1))
+    if move is resume_notice:
+        async with sessions.begin() as session:
+            await pause_notice(session, officer, which, now=now)
+    (before,) = await all_of(Notice)
+    actor = Actor(MINH) if role is None else await make.officer(MINH, role)
+    with pytest.raises(Refusal) as told:
+        async with sessions.begin() as session:
+            await move(session, actor, which, now=now)
+    assert told.value.key == ("refused.officers" if role is None else "refused.role")
+    (after,) = await all_of(Notice)
+    assert after.state is before.state
+
+
+@pytest.mark.parametrize("role", [Role.DUTY, Role.FRONT, None])
+async def test_who_may_not_see_names_does_not_learn_who_is_silent(make, write, tick, sessions, role):
+    await make.place("Hoa Mai", LAN)
+    which = await write()
+    await tick()
+    actor = Actor(MINH) if role is None else await make.officer(MINH, role)
+    with pytest.raises(Refusal) as told:
+        async with sessions.reading() as session:
+            await silent(session, actor, which)
+    assert told.value.key == ("refused.officers" if role is None else "refused.role")
 
 
 async def test_a_confirmation_proves_receipt_in_the_counts(make, write, tick, sessions, now):

@@ -246,6 +246,14 @@ async def test_a_place_comes_before_its_text(api, sender):
     assert api.sent[2].message.buttons
 
 
+async def test_a_keyboard_is_taken_away_by_a_message_without_buttons(api, sender):
+    await sender.send("11", Outgoing("số?", asks="contact"), callback_data={})
+    await sender.send("11", Outgoing("câu khác", buttons=BUTTONS, drops_keyboard=True), callback_data=CALLBACKS)
+    assert 11 in api.keyboards
+    await sender.send("11", Outgoing("đã ghi", drops_keyboard=True), callback_data={})
+    assert 11 not in api.keyboards
+
+
 async def test_asking_for_a_contact_is_a_keyboard_with_the_other_labels_under_it(api, sender):
     await sender.send("11", Outgoing("số?", buttons=BUTTONS, asks="contact"), callback_data=CALLBACKS)
 

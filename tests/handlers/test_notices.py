@@ -476,6 +476,24 @@ async def test_the_front_sees_totals_but_no_names(world):
     front.sees(phrase("refused.role"))
 
 
+async def test_duty_officers_may_watch_but_neither_hold_nor_see_names(world):
+    await world.owner("lan")
+    officer = await world.officer("binh")
+    await composes(officer, when="8 giờ sáng mai")
+    await officer.presses("Gửi")
+    number = number_in(officer)
+    duty = await world.officer("dung", Role.DUTY)
+    await progress(duty, number)
+    await duty.presses("Tạm dừng")
+    duty.sees(phrase("refused.role"))
+    await world.tick(hours=24)
+    await progress(duty, number)
+    duty.sees("đã gửi tới 1/1 cơ sở")
+    await duty.presses("Ai chưa nhận")
+    duty.sees(phrase("refused.role"))
+    duty.sees_not("Hoa Mai")
+
+
 async def test_a_scheduled_notice_can_be_held_and_goes_on_later(world):
     lan = await world.owner("lan")
     officer = await world.officer("binh")
