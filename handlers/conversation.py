@@ -133,10 +133,13 @@ async def finish(turn: Turn) -> None:
 
 
 async def end_present(turn: Turn) -> None:
-    """Leave whatever conversation the chat is in because something else begins."""
+    """Leave whatever conversation the chat is in because something else begins; an open question stays open until
+    something else is asked."""
     talk = await present_talk(turn.session, turn.chat, now=turn.now)
+    flow = _FLOWS.get(talk.flow) if talk is not None else None
+    if flow is not None and flow.is_hold and not flow.cancelled_key:
+        return
     if talk is not None:
-        flow = _FLOWS.get(talk.flow)
         await end_talk(turn.session, turn.chat)
         if has_keyboard(talk):
             await turn.send(_without_keyboard(turn, "talk.left"))

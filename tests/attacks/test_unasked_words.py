@@ -288,6 +288,20 @@ async def test_a_menu_word_is_no_answer(lan, duty):
     duty.sees("Xe màu đỏ")
 
 
+async def test_beginning_again_leaves_the_question_open(lan, duty):
+    await lan.sends("/start")
+    await lan.sends("Xe màu đỏ")
+    duty.sees("Xe màu đỏ")
+
+
+async def test_a_report_begun_takes_the_words_that_follow(lan, duty):
+    await lan.sends("/baotin")
+    await duty.looks()
+    await lan.sends("Xe màu đỏ")
+    lan.sees(phrase("report.ready", n=1))
+    duty.sees_nothing()
+
+
 async def test_the_words_of_the_phone_keyboard_are_no_answer(lan, duty):
     await duty.looks()
     await lan.sends("Gửi số điện thoại")
