@@ -137,7 +137,8 @@ async def _take_message(update: Update, context: Context, answer: Answer) -> Non
             same = talk.answers.get("album") == message.media_group_id
             talk.answers["album"] = message.media_group_id
             answer = replace(answer, is_same_album=same)
-        if understanding.is_stop(answer.text) and (talk is None or talk.flow not in _FREE_WRITING):
+        is_stop = answer.media is None and understanding.is_stop(answer.text)
+        if is_stop and (talk is None or talk.flow not in _FREE_WRITING):
             await reports.stop_all(turn)
         elif _says_nothing(answer, message):
             await _not_understood(turn, talk)
@@ -163,11 +164,12 @@ async def _not_understood(turn: Turn, talk: Talk | None) -> None:
 
 async def _outside(turn: Turn, talk: Talk | None, answer: Answer, message: Message) -> None:
     """Words outside a conversation: a label of a menu, the answer to an open question, or something to report."""
-    question = read_expected(talk) if talk is not None else None
-    act = _menu_act(answer.text, as_answer=question is not None)
+    is_asked = talk is not None and talk.flow == answers.MAY_SEND.name
+    is_expected = talk is not None and read_expected(talk) is not None
+    act = _menu_act(answer.text, as_answer=is_asked or is_expected) if answer.media is None else None
     if act is not None:
         await act(turn)
-    elif talk is not None and talk.flow == answers.MAY_SEND.name:
+    elif talk is not None and is_asked:
         await _while_asked(turn, talk, answer)
     elif (
         talk is not None
@@ -187,7 +189,7 @@ async def _outside(turn: Turn, talk: Talk | None, answer: Answer, message: Messa
 
 async def _while_asked(turn: Turn, talk: Talk, answer: Answer) -> None:
     """Something is written while words wait for a yes: the yes, the no, or more of them."""
-    typed = fold(answer.text).rstrip(".!")
+    typed = fold(answer.text).rstrip(".!") if answer.media is None else ""
     if typed == fold(turn.plain("button.send")):
         await answers.send_waiting(turn, talk)
     elif typed == fold(turn.plain("button.do_not_send")):

@@ -209,6 +209,20 @@ async def test_what_is_written_while_asked_waits_with_it(lan, duty):
     duty.sees("Chị Lan đây", "xe màu đỏ")
 
 
+async def test_yes_without_marks_is_more_words_also_while_asked(lan, duty):
+    await is_asked_first(lan, duty, "Chị Lan đây")
+    await lan.sends("dung")
+    lan.sees("“dung”", phrase("answer.may_send"))
+    lan.sees_not(phrase("report.stop_sure"))
+
+
+@pytest.mark.parametrize("caption", ["Báo tin", "dừng", "Gửi", "trợ giúp"])
+async def test_no_word_under_a_photo_loses_the_photo(telegram_world, caption):
+    lan = await telegram_world.person("lan")
+    await lan.sends_photo(caption=caption)
+    lan.sees(phrase("report.ready", n=1))
+
+
 async def test_words_that_were_not_for_the_officer_can_still_be_reported(lan, duty):
     await is_asked_first(lan, duty, "Cho hỏi, nhà bên có tiếng kêu cứu thì báo ai?")
     await lan.presses("Không gửi")
