@@ -103,6 +103,27 @@ async def test_a_lock_that_vanished_with_the_servers_sessions_is_taken_again_and
     assert "Traceback" not in bot.output
 
 
+async def test_a_server_that_is_restarted_and_is_away_for_a_while_finds_us_with_the_lock_again(
+    api, tmp_path, postgresql_engine, postgres
+):
+    lan = api.person(911)
+    async with running(tmp_path, settings_for(api, url_of(postgresql_engine), admins=str(ADMIN))) as bot:
+        lan.sends("/trogiup")
+        await lan.sees("/baotin")
+        await postgresql_engine.dispose()
+
+        await asyncio.to_thread(postgres._server.stop)
+        await bot.says("lock_lost", within=5)
+        lan.sends("/khancap")
+        await asyncio.sleep(3)
+        await asyncio.to_thread(postgres._server.start)
+
+        await bot.says("lock_taken_again", within=30)
+        await lan.sees("113", within=40)
+        assert await _holders(postgresql_engine) == 1
+        assert await bot.terminates() == 0
+
+
 async def _holders(engine: Any) -> int:
     connection = await asyncpg.connect(_native(engine))
     found = await connection.fetchval(
