@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,14 +23,14 @@ from channels.inbound import forget_updates
 from channels.languages import language_of
 from channels.port import Outgoing
 from channels.web_store import purge
-from db.engine import Sessions
+from db.engine import Sessions, keys_of
 from db.erasure import settle_erasure, shuffle_rows
 from db.tables.broadcasts import Notice
-from db.tables.reports import Report
+from db.tables.reports import Hidden, Report, ReportState
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
-from deliveries.conversations import EXPIRED, expired_chats, take_expired
-from deliveries.troubles import Parked, each, forget_troubles, parked_and_not_told
+from deliveries.conversations import EXPIRED, LIFETIME, expired_chats, present_talk, take_expired
+from deliveries.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
 from deliveries.wording import message
 from handlers.answers import EXPECT, MAY_SEND, drop_pieces
 from handlers.conversation import has_keyboard
@@ -39,7 +40,8 @@ from officers.permissions import TABLE, Permission, Role
 from officers.policy import Policy
 from reports.codes import Receipts
 from reports.digest import follow_digests
-from reports.intake import keep_unfinished
+from reports.forwarding import reporters_chat
+from reports.intake import count_parts, keep_unfinished, withdraw_draft
 from reports.triage import escalate_due, forget_links
 
 _T = TypeVar("_T")
@@ -202,6 +204,7 @@ class Jobs:
             )
             await do("menus", lambda session: forget_menus(session, now=now))
             await do("talks", lambda session: end_expired_talks(session, now=now, policy=self._policy))
+            await do("drafts", lambda session: keep_lost_drafts(session, now=now, policy=self._policy))
             await do("troubles", lambda session: forget_troubles(session, before=now - _TROUBLES_KEPT))
         await self._clean_the_disk(now)
 
@@ -273,6 +276,31 @@ async def _end_expired(session: AsyncSession, chat: str, *, now: datetime, polic
         hide_address=True,
         now=now,
     )
+
+
+async def keep_lost_drafts(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
+    """Hand in, as unfinished, what was begun and whose conversation is gone without having ended: it was damaged."""
+    begun = await session.execute(
+        select(Report.id, Report.number, Report.sealed).where(
+            Report.state == ReportState.DRAFT, may_be_tried("draft", Report.id, now=now)
+        )
+    )
+    keys = keys_of(session)
+    old = [row.id for row in begun if Hidden.open(keys, row.number, row.sealed).started_at <= now - 2 * LIFETIME]
+    drafts = await session.scalars(select(Report).where(Report.id.in_(old[:50])))
+    await each(session, "draft", drafts, lambda draft: _keep_lost(session, draft, now=now, policy=policy), now=now)
+
+
+async def _keep_lost(session: AsyncSession, draft: Report, *, now: datetime, policy: Policy) -> None:
+    chat = await reporters_chat(session, draft, now=now)
+    talk = await present_talk(session, chat, now=now) if chat is not None else None
+    if talk is not None and talk.answers.get("report") == draft.id:
+        return  # still being written
+    log.warning("draft_without_conversation")
+    if await count_parts(session, draft.id):
+        await keep_unfinished(session, draft.id, now=now, policy=policy)
+    else:
+        await withdraw_draft(session, draft.id)
 
 
 async def tell_of_troubles(session: AsyncSession, *, now: datetime) -> None:

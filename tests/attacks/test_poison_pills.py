@@ -292,6 +292,26 @@ async def test_a_conversation_that_cannot_be_ended_keeps_no_other(telegram_world
         assert await session.scalar(select(Report.state)) is ReportState.DRAFT
 
 
+async def test_a_report_begun_in_a_conversation_that_was_damaged_reaches_an_officer_all_the_same(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.ADMIN)
+    nam, hai = await world.person("nam"), await world.person("hai")
+    await nam.sends("/baotin")
+    await nam.sends("Có người lạ.")
+    async with world.sessions.begin() as session:
+        await session.execute(update(Conversation).values(sealed=b"\x00" * 60))
+    await world.tick(hours=30)
+    await hai.sends("/baotin")
+    await hai.sends("Còn đang viết.")
+
+    await chief.looks()
+    await world.tick(hours=20)
+    await chief.refresh()
+
+    chief.sees("Có người lạ.", phrase("forward.incomplete"))
+    chief.sees_not("Còn đang viết.")
+
+
 # --- the helper, and ticks as a whole ---
 
 

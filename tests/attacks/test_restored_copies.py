@@ -17,6 +17,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,10 @@ async def test_an_older_copy_repeats_nothing_of_a_notice_on_postgresql(api, tmp_
     assert (await _of_the_notice(url))["unknown"] >= 3
 
 
+def _got_more(api: FakeBotApi, than: int) -> bool:
+    return len(_got(api)) > than
+
+
 @pytest.mark.parametrize("end", ["stopped", "killed"])
 async def test_the_newest_database_is_not_taken_for_a_copy(api, tmp_path, end):
     url = sqlite_url(tmp_path)
@@ -171,7 +176,7 @@ async def test_the_newest_database_is_not_taken_for_a_copy(api, tmp_path, end):
     for _ in range(2):
         async with running(tmp_path, settings) as bot:
             so_far = len(_got(api))
-            await _until(lambda before=so_far: len(_got(api)) > before)  # type: ignore[misc]
+            await _until(partial(_got_more, api, so_far))
             if end == "stopped":
                 assert await bot.terminates() == 0
             else:
