@@ -9,7 +9,7 @@
 | reads lengths                                    | powers of two                                             |
 | looks for addresses                              | those of people who gave theirs, where they gave it       |
 
-The whole house works for a week: 46 people report, on Telegram and on the web page, most of them named owners who
+The whole house works for three days: 48 people report, on Telegram and on the web page, most of them named owners who
 confirm notices meanwhile. Then everything is tried, on every table there is (see thief.py).
 """
 
@@ -44,8 +44,8 @@ from tests.conftest import DATABASES, KEYS, NOW, _postgresql, _sqlite
 from tests.worlds import Clock, Person, World, open_world, picture
 
 CHATS = "web_chats"
-#: Named owners, half of them on each channel, and people who open the page to report.
-OWNERS, VISITORS = 26, 20
+#: Named owners, three in four of them on the page, and people who open it to report.
+OWNERS, VISITORS = 28, 20
 #: What a thief finds by luck once in a million databases (six zeros), over all he tries, is no finding.
 DOUBT = 6
 #: Where people's addresses stand because they gave them to be reached by name.
@@ -64,10 +64,10 @@ class Ward:
     addresses: dict[str, str] = field(default_factory=dict)
 
 
-# --- a week in the ward ---------------------------------------------------------------------------------------------
+# --- three days in the ward -------------------------------------------------------------------------------------------
 
 
-class Week:
+class Days:
     """People do what people do, in the order of time."""
 
     def __init__(self, world: World, ward: Ward) -> None:
@@ -82,7 +82,7 @@ class Week:
         self.due.append((when, len(self.due), act))
 
     def some_time(self) -> datetime:
-        return NOW + timedelta(minutes=self.chance.uniform(10, 5 * 24 * 60))
+        return NOW + timedelta(minutes=self.chance.uniform(10, 40 * 60))
 
     def soon(self, when: datetime, minutes: float = 4) -> datetime:
         return when + timedelta(minutes=self.chance.uniform(0.2, minutes))
@@ -101,14 +101,15 @@ class Week:
         assert self.officer.actor is not None
         await self.world.make.shift(self.officer.actor, lasts=timedelta(days=10))
         for number in range(OWNERS):
-            on = "telegram" if number % 2 else "web"
+            on = "web" if number % 4 else "telegram"
             person = await self._meet(f"owner{number}", on=on)
             await self.world.make.place(f"Nhà nghỉ {number}", person.chat, phone=f"+8490000{number:04}")
             self.owners.append(person)
-        for hours in (5, 60):
+        for hours in (5, 28):
             self.at(NOW + timedelta(hours=hours), self._notice)
-        for days in range(1, 8):
-            self.at(NOW + timedelta(days=days), self._tick)
+        # Within three days: what is dropped then can no longer tell.
+        for hours in (16, 30, 44, 58, 70):
+            self.at(NOW + timedelta(hours=hours), self._tick)
         for person in self.owners:
             self._will_report(self.some_time(), person, len(person.name))
         for number in range(VISITORS):
@@ -150,9 +151,9 @@ class Week:
         if self.chance.random() < 0.5:
             self.at(self.soon(now, 60), self._officer_takes)
         if self.chance.random() < 0.4:
-            self.at(self.soon(now, 2000), partial(self._sends, person, f"/tracuu {codes[-1]}"))
+            self.at(self.soon(now, 1500), partial(self._sends, person, f"/tracuu {codes[-1]}"))
         if self.chance.random() < 0.15:
-            self.at(self.soon(now, 2000), partial(self._sends, person, "DỪNG"))
+            self.at(self.soon(now, 1500), partial(self._sends, person, "DỪNG"))
 
     async def _officer_takes(self) -> None:
         if not await self._press(self.officer, "Nhận xử lý") or self.chance.random() < 0.5:
@@ -174,7 +175,7 @@ class Week:
         await self.world.settle()
         for person in self.owners:
             if self.chance.random() < 0.8:
-                self.at(self.soon(self.world.clock(), 40 * 60), partial(self._press, person, "Đã nhận"))  # type: ignore[arg-type]
+                self.at(self.soon(self.world.clock(), 30 * 60), partial(self._press, person, "Đã nhận"))  # type: ignore[arg-type]
 
     async def _tick(self) -> None:
         await self.world.house.jobs.second()
@@ -221,7 +222,7 @@ class Week:
 async def _lived(engine: AsyncEngine, folder: Path) -> Ward:
     ward, sessions = Ward(), Sessions(engine, KEYS)
     async with open_world(sessions, Clock(NOW), ["telegram", "web"]) as world:
-        await Week(world, ward).run()
+        await Days(world, ward).run()
     if engine.dialect.name == "sqlite":
         ward.disk = await _stolen(engine)
         copy = folder / "copy.db"
@@ -259,7 +260,7 @@ async def _opened(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def ward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ward:
-    """The ward after a week; the databases are stolen once for all tests."""
+    """The ward after three days; the databases are stolen once for all tests."""
     if request.param not in DATABASES:
         pytest.skip(f"{request.param} is left out by TEST_DATABASES")
     request.getfixturevalue("sqlite_template" if request.param == "sqlite" else "postgres")

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, text
@@ -24,12 +23,14 @@ from sqlalchemy import Connection, MetaData, text
 #: Rows are not followed through these: half the unit's rows hang on them.
 HUBS = {"officers", "officer_chats", "shifts", "invitations", "notices", "broadcasts", "areas", "groups"}
 #: Times our code adds to an instant; both of two such columns give the instant away.
-APART = [timedelta(), *(timedelta(days=days) for days in (1, 3, 30, 60, 90, 365)), timedelta(seconds=90)]
+APART = [timedelta(), *(timedelta(days=days) for days in (1, 3, 60, 90)), timedelta(seconds=90)]
 _ALL_APART = sorted({sign * apart.total_seconds() for apart in APART for sign in (1, -1)})
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{6,}")
-_DEEP = 3
+_DEEP, _EDGE = 3, 150
+_SOME = 8
 _CROWD = 40
+_FILE, _SAMPLE = 20, 200
 
 Node = tuple[str, int]
 
@@ -64,6 +65,11 @@ class Loot:
             self._sorted[table, column] = sorted(number for number in found if isinstance(number, int))
         numbers = self._sorted[table, column]
         return (bisect_left(numbers, value) + bisect_right(numbers, value)) / 2 / len(numbers)
+
+    def counts(self, table: str, column: str) -> bool:
+        """Whether a column of numbers may say in what order rows came: it says more than yes or no."""
+        self.standing(table, column, 0)
+        return len(set(self._sorted[table, column])) >= _SOME
 
 
 def steal(connection: Connection) -> Loot:
@@ -150,6 +156,22 @@ def _tokens(value: Any) -> Iterator[object]:
             yield from {value, *_TOKEN.findall(value)} if len(value) >= 6 else ()
 
 
+def _in_file(loot: Loot) -> Iterator[tuple[int, list[Node]]]:
+    """Rows that may have come one with the other, for there are as many: all of a table, or those alike in a column
+    of few values. Each comes with how many there are."""
+    for table, rows in loot.tables.items():
+        if table in HUBS or len(rows) < _FILE:
+            continue
+        columns = rows[0].cells
+        alike = {(column, str(row.cells[column])) for column in columns for row in rows[:_SAMPLE]}
+        few = {column for column in columns if sum(1 for other, _ in alike if other == column) <= 3}
+        yield len(rows), [(table, number) for number in range(len(rows))]
+        for column, value in sorted(alike):
+            nodes = [(table, number) for number, row in enumerate(rows) if str(row.cells[column]) == value]
+            if column in few and _FILE <= len(nodes) < len(rows):
+                yield len(nodes), nodes
+
+
 # --- following ------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +191,10 @@ class Trail:
                 if table not in HUBS:
                     for knot in self._knots_of(table, row):
                         self._knots[knot].add((table, number))
+
+        for kind, nodes in _in_file(self._loot):
+            for nth, node in enumerate(nodes):
+                self._knots["nth", kind, nth].add(node)
 
     def _knots_of(self, table: str, row: Row) -> Iterator[object]:
         if row.writer is not None:
@@ -197,30 +223,36 @@ class Trail:
                 for node in nodes:
                     self._of[node].add(knot)
 
-    def from_root(self, root: Node) -> dict[Node, int]:
-        """Every row that hangs on one, and over how many knots."""
-        seen, edge = {root: 0}, {root}
-        for depth in range(1, _DEEP + 1):
-            edge = {other for node in edge for knot in self._of[node] for other in self._knots[knot]} - seen.keys()
-            seen |= dict.fromkeys(edge, depth)
-        return seen
+    def warmth(self, root: Node) -> dict[Node, float]:
+        """How closely every row hangs on one: warmth that spreads over the knots, the more the fewer share a knot."""
+        warm: dict[Node, float] = {root: 1.0}
+        edge = dict(warm)
+        for _ in range(_DEEP):
+            spread: dict[Node, float] = defaultdict(float)
+            for node, heat in sorted(edge.items(), key=lambda item: -item[1])[:_EDGE]:
+                knots = self._of[node]
+                whole = sum(1 / len(self._knots[knot]) for knot in knots)
+                for knot in knots:
+                    others = self._knots[knot]
+                    share = heat / len(others) / whole / (len(others) - 1)
+                    for other in others:
+                        if other != node:
+                            spread[other] += share
+            for node, heat in spread.items():
+                warm[node] = warm.get(node, 0.0) + heat
+            edge = spread
+        return warm
 
 
-def private(found: dict[Node, dict[Node, int]]) -> dict[Node, set[Node]]:
-    """Of what hangs on several, that which is nearest; without what is as near to many, for it tells nothing."""
-    nearest: dict[Node, list[Node]] = defaultdict(list)
-    depth: dict[Node, int] = {}
-    for root, nodes in found.items():
-        for node, far in nodes.items():
-            if far < depth.get(node, _DEEP + 1):
-                depth[node], nearest[node] = far, [root]
-            elif far == depth[node]:
-                nearest[node].append(root)
-    mine: dict[Node, set[Node]] = {root: {root} for root in found}
-    for node, roots in nearest.items():
-        for root in roots if len(roots) <= 3 else ():
-            mine[root].add(node)
-    return mine
+def own(warmths: dict[Node, dict[Node, float]]) -> dict[Node, set[Node]]:
+    """The rows that hang on each root more closely than on all others together."""
+    total: dict[Node, float] = defaultdict(float)
+    for warm in warmths.values():
+        for node, heat in warm.items():
+            total[node] += heat
+    return {
+        root: {root, *(node for node, heat in warm.items() if heat > total[node] / 2)} for root, warm in warmths.items()
+    }
 
 
 # --- comparing ------------------------------------------------------------------------------------------------------
@@ -240,36 +272,39 @@ class Finding:
     surprise: float = 0.0
 
 
-def _features(loot: Loot, found: dict[Node, set[Node]]) -> dict[tuple[str, str], Known]:
-    """By (kind, where): order, time, size and number of the rows that hang on each."""
+def _features(loot: Loot, rows_of: dict[Node, set[Node]]) -> dict[tuple[str, str], Known]:
+    """By (kind, where): order, time, size and number of the rows of each; what few have is left out."""
     features: dict[tuple[str, str], Known] = defaultdict(lambda: defaultdict(list))
-    for root, nodes in found.items():
+    for root, nodes in rows_of.items():
         for table, number in nodes:
             row = loot.tables[table][number]
             features["order", table][root].append(row.place / len(loot.tables[table]))
             if row.writer is not None:
                 features["order", f"{table} (writer)"][root].append(loot.standing(table, None, row.writer))
             for column, value in row.cells.items():
-                if isinstance(value, bytes | str) and len(value) > 20:
-                    features["size", f"{table}.{column}"][root].append(len(value))
-                for at in instants(value):
-                    features["time", f"{table}.{column}"][root].append(at.timestamp())
-                if isinstance(value, int) and not isinstance(value, bool):
-                    features["order", f"{table}.{column}"][root].append(loot.standing(table, column, value))
+                for kind, found in _numbers(loot, table, column, value):
+                    features[kind, f"{table}.{column}"][root].append(found)
         for table in {table for table, _ in nodes}:
             features["number", table][root].append(sum(1 for other, _ in nodes if other == table))
-    return {key: {root: _few(values) for root, values in known.items()} for key, known in features.items()}
+    return {
+        key: {root: sorted({min(values), max(values)}) for root, values in known.items()}
+        for key, known in features.items()
+        if len(known) >= _SOME
+    }
 
 
-def _few(values: list[float]) -> list[float]:
-    """The first and the last ones: enough to try."""
-    order = sorted(set(values))
-    return order if len(order) <= 8 else [*order[:4], *order[-4:]]
+def _numbers(loot: Loot, table: str, column: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, bytes | str) and len(value) > 20:
+        yield "size", len(value)
+    for at in instants(value):
+        yield "time", at.timestamp()
+    if isinstance(value, int) and not isinstance(value, bool) and loot.counts(table, column):
+        yield "order", loot.standing(table, column, value)
 
 
 def _by_order(reports: Known, people: Known) -> Iterator[tuple[str, dict[Node, Node]]]:
     """The first report is the first person's, and so on; by their first and by their last rows."""
-    for one, other in product((min, max), repeat=2):
+    for one, other in ((min, min), (max, max), (min, max)):
         yield f"{one.__name__}/{other.__name__}", dict(zip(_sorted(reports, one), _sorted(people, other), strict=False))
 
 
@@ -312,8 +347,8 @@ def attack(loot: Loot, reports: Sequence[Node], people: Sequence[Node], truth: d
     """Try everything. `people` are the persons of whom it is known that they reported, as roots of their rows."""
     chance = random.Random(7)
     trail = Trail(loot, {*reports, *people})
-    from_reports = {root: trail.from_root(root) for root in reports}
-    from_people = {root: trail.from_root(root) for root in people}
+    of_reports = {root: trail.warmth(root) for root in reports}
+    of_people = {root: trail.warmth(root) for root in people}
     findings: list[Finding] = []
     votes: dict[Node, dict[Node, int]] = defaultdict(lambda: defaultdict(int))
 
@@ -323,12 +358,13 @@ def attack(loot: Loot, reports: Sequence[Node], people: Sequence[Node], truth: d
         for report, person in guesses.items():
             votes[report][person] += 1
 
-    tried("hanging together", _hanging_together(from_reports, from_people, chance))
-    theirs = _features(loot, private(from_people))
-    for (kind, where), known in _features(loot, private(from_reports)).items():
+    cold = _cold(of_reports, of_people)
+    tried("hanging together", _nearest(cold, chance), _surprise(cold, truth))
+    theirs = _features(loot, own(of_people))
+    for (kind, where), known in _features(loot, own(of_reports)).items():
         for (_, there), people_known in ((key, known) for key, known in theirs.items() if key[0] == kind):
             name = f"{kind} of {where} and {there}"
-            for how, guesses in _by_order(known, people_known) if kind in ("order", "time") else ():
+            for how, guesses in _by_order(known, people_known) if kind == "order" else ():
                 tried(f"{name}, {how}", guesses)
             for apart in _ALL_APART if kind == "time" else (0,):
                 distances = _distances(known, people_known, apart)
@@ -337,21 +373,17 @@ def attack(loot: Loot, reports: Sequence[Node], people: Sequence[Node], truth: d
     return findings
 
 
-def _hanging_together(
-    from_reports: dict[Node, dict[Node, int]], from_people: dict[Node, dict[Node, int]], chance: random.Random
-) -> dict[Node, Node]:
-    """The person over the fewest knots, where these are few."""
-    guesses = {}
-    for report, nodes in from_reports.items():
-        far = {
-            person: min(nodes[node] + of[node] for node in nodes.keys() & of.keys())
-            for person, of in from_people.items()
-            if nodes.keys() & of.keys()
+def _cold(
+    of_reports: dict[Node, dict[Node, float]], of_people: dict[Node, dict[Node, float]]
+) -> dict[Node, dict[Node, float]]:
+    """How far each report is from each person: the less warmth they share, the farther."""
+    return {
+        report: {
+            person: -sum(heat * theirs[node] for node, heat in warm.items() if node in theirs)
+            for person, theirs in of_people.items()
         }
-        near = [person for person, knots in far.items() if knots == min(far.values())]
-        if near:
-            guesses[report] = chance.choice(near)
-    return guesses
+        for report, warm in of_reports.items()
+    }
 
 
 def chance_bound(of: int, people: int, strategies: int, *, doubt: float) -> int:
