@@ -127,10 +127,21 @@ def _key(settings: Settings) -> Iterator[Finding]:
             yield _wrong(f"Others on this computer can read the key {path}: chmod 600 {path}")
         else:
             yield _fine(f"The key {path} is there and closed; keep a copy of it away from this computer.")
+        yield from _key_with_database(settings, path)
     except ValueError:
         yield _wrong(f"{path} holds no usable key: restore it from a backup.")
     except OSError as error:
         yield _wrong(f"The key {path} cannot be read: {error.strerror}. Its owner must be who runs the bot.")
+
+
+def _key_with_database(settings: Settings, path: Path) -> Iterator[Finding]:
+    """Whoever takes the disk must not have both."""
+    database = _file_of(settings)
+    if database is not None and database.exists() and database.stat().st_dev == path.stat().st_dev:
+        yield _note(
+            f"The key {path} lies on the same disk as the database: whoever takes the disk has both. "
+            "docs/operators/install.md says how to keep it apart."
+        )
 
 
 def _missing_key(settings: Settings, path: Path) -> Finding:

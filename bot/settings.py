@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description=f"{KEY_BYTES} bytes in base64 (44 characters), or several of these separated by commas"
     )
+    secret_key_file: Path | None = Field(None, description="the path of the file that holds the key")
     admin_ids: Recipients = Field(
         (), description="chat ids separated by commas, like 123456789 or telegram:123456789 or web:..."
     )
@@ -329,7 +330,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 
 def key_file(settings: Settings) -> Path:
-    """Where the master key lives when SECRET_KEY is not set: beside the SQLite file, else in `data/`."""
+    """Where the master key lives when SECRET_KEY is not set: SECRET_KEY_FILE, else beside the SQLite file or in `data/`."""
+    if settings.secret_key_file is not None:
+        return settings.secret_key_file
     database = _database_file(settings)
     return (database.parent if database else Path("data")) / "secret.key"
 

@@ -303,3 +303,12 @@ async def _send(sessions: Sessions, state: DeliveryState) -> None:
             session, Outgoing("x"), to=Recipient("web", "a"), key="x", origin="x", lane=Lane.ROUTINE, now=NOW
         )
         await session.execute(update(Delivery).values(state=state, settled_at=NOW))
+
+
+async def test_a_key_on_the_disk_of_the_database_is_worth_a_word(
+    unit: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = await examined(unit.settings, capsys)
+
+    assert code == 0
+    assert "lies on the same disk as the database" in said

@@ -286,3 +286,12 @@ def test_every_setting_is_in_the_example_with_its_default_and_nothing_else_is():
     assert set(shown) == {name.upper() for name in Settings.model_fields}
     defaults = Settings(**{name.lower(): value for name, value in shown.items() if value})
     assert defaults == Settings()
+
+
+def test_the_key_may_lie_elsewhere(tmp_path):
+    elsewhere = tmp_path / "stick" / "secret.key"
+    url = f"sqlite+aiosqlite:///{tmp_path / 'data' / 'binhyen.db'}"
+    settings = Settings(database_url=url, secret_key_file=elsewhere)
+    load_keys(settings)
+    assert key_file(settings) == elsewhere and elsewhere.exists()
+    assert not (tmp_path / "data" / "secret.key").exists()
