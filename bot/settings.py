@@ -330,7 +330,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 
 def key_file(settings: Settings) -> Path:
-    """Where the master key lives when SECRET_KEY is not set: SECRET_KEY_FILE, else beside the SQLite file or in `data/`."""
+    """Where the master key lives without SECRET_KEY: SECRET_KEY_FILE, else beside the SQLite file, else in `data/`."""
     if settings.secret_key_file is not None:
         return settings.secret_key_file
     database = _database_file(settings)
