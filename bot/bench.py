@@ -18,12 +18,14 @@ from bot.bench_places import places
 from bot.bench_process import memory, start
 from bot.bench_sending import cpu, rate, throughput
 from bot.bench_tools import Bench, Result, Run, scratch
+from bot.bench_uploads import uploads
 
 #: What can be measured, by the name that `binhyen bench NAME` takes; a first docstring line says what it is.
 BENCHES: dict[str, Bench] = {
     "rate": rate,
     "cpu": cpu,
     "throughput": throughput,
+    "uploads": uploads,
     "claim": claim_cost,
     "places": places,
     "memory": memory,

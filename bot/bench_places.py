@@ -31,6 +31,7 @@ from reports.codes import Receipts
 #: What is promised: no writer waits longer, and the loop never stands still for longer, seconds.
 _GOAL = 0.05
 _PROBE = 0.005
+_TICK = 1.0
 _AUTHOR = Recipient("telegram", "5")
 _DRAFT = Draft("Kiểm tra phòng cháy\nTối nay 20:00.", "kind:guesthouse", Response.CONFIRM, at_night=True)
 _TOWN = (
@@ -142,10 +143,10 @@ def _said(waits: _Waits) -> Iterator[Result]:
 
 
 async def _tick(jobs: Jobs) -> None:
-    """One tick, and what is left of its second."""
+    """One tick, and what is left of its time."""
     began = time.monotonic()
     await jobs.second()
-    await asyncio.sleep(max(0.0, 1 - (time.monotonic() - began)))
+    await asyncio.sleep(max(0.0, _TICK - (time.monotonic() - began)))
 
 
 async def _is_open(sessions: Sessions) -> bool:

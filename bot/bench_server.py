@@ -19,10 +19,12 @@ from typing import Any
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 _ME = {"id": 1, "is_bot": True, "first_name": "Bench", "username": "bench_bot"}
+_DOCUMENT = b'"document":{"file_id":"bench-file","file_unique_id":"bench","file_name":"a.pdf"}}}'
 _MESSAGE = (
     b'{"ok":true,"result":{"message_id":%d,"from":{"id":1,"is_bot":true,"first_name":"Bench","username":"bench_bot"},'
     b'"chat":{"id":1,"first_name":"Lan","type":"private"},"date":1790000000,"text":"Thong bao"}}'
 )
+_TEXT = b'"text":"Thong bao"}}'
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Arrivals:
     rate: int | None
     accepted: int = 0
     refused: int = 0
+    uploads: int = 0
     first: float = 0.0
     recent: deque[float] = field(default_factory=deque)
 
@@ -51,7 +54,8 @@ class Arrivals:
         """The counts, and what came in a second: the least that any message of the last second makes of it."""
         before = self.accepted - len(self.recent)
         rates = [(before + i) / (at - self.first) for i, at in enumerate(self.recent) if at > self.first]
-        return {"accepted": self.accepted, "refused": self.refused, "rate": min(rates, default=0.0)}
+        rate = min(rates, default=0.0)
+        return {"accepted": self.accepted, "refused": self.refused, "uploads": self.uploads, "rate": rate}
 
 
 class Server:
@@ -62,14 +66,18 @@ class Server:
         self._rate = rate
         self._arrivals = Arrivals(rate)
 
-    def answer(self, path: bytes) -> bytes:
-        """The whole HTTP response to a request for `path`."""
+    def answer(self, path: bytes, *, uploads: bool = False) -> bytes:
+        """The whole HTTP response to a request for `path`; `uploads` says that a file came with it."""
         method = path.rpartition(b"/")[2]
-        if method == b"sendMessage":
+        if method in (b"sendMessage", b"sendDocument"):
+            self._arrivals.uploads += uploads
             missing = self._arrivals.take(time.monotonic())
             if missing:
                 return _refusal(missing)
-            return _response(b"200 OK", _MESSAGE % self._arrivals.accepted)
+            message = _MESSAGE % self._arrivals.accepted
+            if method == b"sendDocument":
+                message = message.removesuffix(_TEXT) + _DOCUMENT
+            return _response(b"200 OK", message)
         return _response(b"200 OK", json.dumps(self._other(method.decode())).encode())
 
     def _other(self, method: str) -> Any:
@@ -101,8 +109,9 @@ class _Connection(asyncio.Protocol):
             if len(self._received) < stop:
                 return
             path = self._received.split(b" ", 2)[1]
+            uploads = b"multipart/form-data" in self._received[:end]
             self._received = self._received[stop:]
-            self._reply(self._server.answer(path))
+            self._reply(self._server.answer(path, uploads=uploads))
 
     def _reply(self, response: bytes) -> None:
         if self._transport is None:

@@ -165,11 +165,18 @@ async def fill(sessions: Sessions, count: int, outgoing: Outgoing = NOTICE) -> N
         await session.execute(_FILL, values)
 
 
+async def _no_media(media_id: int) -> Media:
+    raise LookupError(media_id)
+
+
+Load = Callable[[int], Awaitable[Media]]
+
+
 class CountingSender(Sender):
     """A Sender that says when it has got through `expected` times."""
 
-    def __init__(self, bot: Bot) -> None:
-        super().__init__(bot, Capabilities(), _no_media, lambda language, key: key)
+    def __init__(self, bot: Bot, load: Load) -> None:
+        super().__init__(bot, Capabilities(), load, lambda language, key: key)
         self._missing = 0
         self._done = asyncio.Event()
 
@@ -191,22 +198,21 @@ class CountingSender(Sender):
         return sent
 
 
-async def _no_media(media_id: int) -> Media:
-    raise LookupError(media_id)
-
-
 class Ours:
     """Our way out: ledger, dispatcher, pace and sender, put together as the application does."""
 
-    def __init__(self, sessions: Sessions, server: BenchServer, limits: Limits, slots: int) -> None:
+    def __init__(
+        self, sessions: Sessions, server: BenchServer, limits: Limits, slots: int, load: Load = _no_media
+    ) -> None:
         self._sessions = sessions
+        self._load = load
         self._limits = limits
         self._slots = slots
         self._channel = TelegramChannel(TOKEN, api_url=server.url)
 
     async def __aenter__(self) -> Ours:
         await self._channel.bot.initialize()
-        self._sender = CountingSender(self._channel.bot)
+        self._sender = CountingSender(self._channel.bot, self._load)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
