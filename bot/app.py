@@ -52,7 +52,7 @@ from deliveries.wording import plain
 from handlers.context import App, Context, Services
 from handlers.routes import add_routes
 from officers.accounts import sync_administrators
-from officers.policy import Policy
+from officers.policy import Emergency, Policy
 from reports.codes import Receipts
 from web.app import ChatPage, WebServer, WebSettings, build_metrics, build_web
 from web.limits import limits_here
@@ -321,6 +321,12 @@ def policy_of(settings: Settings) -> Policy:
         escalation=tuple(timedelta(minutes=number) for number in settings.escalation_minutes),
         escalation_urgent=tuple(timedelta(minutes=number) for number in settings.escalation_urgent_minutes),
         duty_phone=settings.duty_phone,
+        emergency=Emergency(
+            police=settings.emergency_police,
+            fire=settings.emergency_fire,
+            medical=settings.emergency_medical,
+            children=settings.emergency_children,
+        ),
     )
 
 
@@ -480,17 +486,18 @@ async def _close(servers: Sequence[WebServer]) -> None:
 
 async def _receive(telegram: TelegramChannel, house: House) -> None:
     await telegram.start()
-    await _introduce(telegram)
+    await _introduce(telegram, house.policy.emergency)
     await telegram.receive(lambda updates: house.store(telegram.name, updates))
 
 
-async def _introduce(telegram: TelegramChannel) -> None:
+async def _introduce(telegram: TelegramChannel, emergency: Emergency) -> None:
     """Say on the bot's profile what it is for; a platform that does not take it is no obstacle."""
     for language in ("vi", "en"):
         code = {"language_code": language} if language != "vi" else {}
         with contextlib.suppress(TelegramError):
-            await call(telegram.bot, "setMyDescription", {"description": plain(language, "bot.description"), **code})
-            short = plain(language, "bot.short")
+            description = plain(language, "bot.description", **emergency.places)
+            await call(telegram.bot, "setMyDescription", {"description": description, **code})
+            short = plain(language, "bot.short", **emergency.places)
             await call(telegram.bot, "setMyShortDescription", {"short_description": short, **code})
 
 
@@ -538,7 +545,12 @@ def web_server(
         sessions=house.sessions,
         chats=pages,
         health=health,
-        settings=WebSettings(unit_name=settings.unit_name, public_url=settings.public_url, timezone=settings.timezone),
+        settings=WebSettings(
+            unit_name=settings.unit_name,
+            public_url=settings.public_url,
+            timezone=settings.timezone,
+            police=settings.emergency_police,
+        ),
         registry=house.metrics.registry,
         clock=house.clock,
         wake=house.inbox.wake,

@@ -92,6 +92,7 @@ class Demo:
         self._clock = clock
         self._alone = asyncio.Lock()
         self._templates = Jinja2Templates(directory=Path(web.app.__file__).parent / "templates")
+        self._templates.env.globals["police"] = house.policy.emergency.police
 
     def routes(self) -> list[BaseRoute]:
         """The pages of the demo; the chats are beside them."""

@@ -241,21 +241,20 @@ class Turn:
         return found
 
     def html(self, key: str, /, **params: str | int) -> str:
-        """A text in the person's language, as markup."""
-        return html(self.language, key, **params)
+        """A text in the person's language, as markup; every text may name the emergency numbers."""
+        return html(self.language, key, **{**self.policy.emergency.places, **params})
 
     def plain(self, key: str, /, **params: str | int) -> str:
         """A text in the person's language, without formatting."""
-        return plain(self.language, key, **params)
+        return plain(self.language, key, **{**self.policy.emergency.places, **params})
 
     async def say(self, key: str, /, *, buttons: Rows = (), asks: Asks | None = None, **params: str | int) -> None:
         """Answer with a text."""
-        markup = html(self.language, key, **params)
-        await self.send(from_html(markup, self.language, buttons=buttons, asks=asks))
+        await self.send(from_html(self.html(key, **params), self.language, buttons=buttons, asks=asks))
 
     async def refuse(self, refusal: Refusal) -> None:
         """Say why something cannot be done, and what else can."""
-        await self.send(from_html(html(self.language, refusal.key, **refusal.params), self.language))
+        await self.send(from_html(self.html(refusal.key, **refusal.params), self.language))
 
     async def send(self, outgoing: Outgoing) -> None:
         """Answer with a message. It waits in the ledger until this turn's transaction is committed."""

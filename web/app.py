@@ -68,6 +68,7 @@ def build_web(
         folder: Where `static` and `templates` are.
     """
     templates = Jinja2Templates(directory=folder / "templates")
+    templates.env.globals["police"] = settings.police
     limits = limits or Limits()
     floods = Floods(limits)
     cookies = Cookies(sessions.keys, is_https=settings.is_https)

@@ -72,6 +72,7 @@ class WebSettings:
     unit_name: str
     public_url: str | None = None
     timezone: str = "Asia/Ho_Chi_Minh"
+    police: str = "113"
 
     @property
     def is_https(self) -> bool:
@@ -246,7 +247,11 @@ class ChatRoutes:
         # Not "Connection: close": who still sends would then find the line dead, and never read why.
         headers = {"Retry-After": str(math.ceil(wait))} if wait else {}
         return JSONResponse(
-            {"ok": False, "error": sentence(await self._language(request), code), "code": code},
+            {
+                "ok": False,
+                "error": sentence(await self._language(request), code, police=self._settings.police),
+                "code": code,
+            },
             _STATUS.get(code, 400),
             headers=headers,
         )

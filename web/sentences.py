@@ -32,19 +32,19 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
         "The page did not understand this. Reload it and try again.",
     ),
     "too_fast": (
-        "Đang nhận nhiều tin quá. Chờ vài giây rồi gửi lại; nội dung vẫn còn. Việc gấp: gọi 113.",
-        "Too many messages at once. Wait a few seconds and send again; nothing is lost. Urgent: call 113.",
+        "Đang nhận nhiều tin quá. Chờ vài giây rồi gửi lại; nội dung vẫn còn. Việc gấp: gọi {police}.",
+        "Too many messages at once. Wait a few seconds and send again; nothing is lost. Urgent: call {police}.",
     ),
     "outage": (
-        "Xin lỗi, hệ thống gặp lỗi. Nội dung vẫn còn; thử lại sau ít phút. Việc gấp: gọi 113.",
-        "Sorry, something went wrong. Your text is kept; try again in a few minutes. Urgent: call 113.",
+        "Xin lỗi, hệ thống gặp lỗi. Nội dung vẫn còn; thử lại sau ít phút. Việc gấp: gọi {police}.",
+        "Sorry, something went wrong. Your text is kept; try again in a few minutes. Urgent: call {police}.",
     ),
 }
 
 
-def sentence(language: str, code: str) -> str:
-    """The sentence for a code of the HTTP contract; Vietnamese unless `language` is "en"."""
-    return _SENTENCES[code][language == "en"]
+def sentence(language: str, code: str, *, police: str) -> str:
+    """The sentence for a code of the HTTP contract; Vietnamese unless `language` is "en". `police`: whom to call."""
+    return _SENTENCES[code][language == "en"].replace("{police}", police)
 
 
 def preferred_language(accept: str) -> str:

@@ -9,14 +9,14 @@
 
 const WORDS = {
   vi: {
-    skipToBox: "Tới ô nhập tin", skipToButtons: "Tới các nút mới nhất", call: "Gọi 113 khi nguy hiểm",
+    skipToBox: "Tới ô nhập tin", skipToButtons: "Tới các nút mới nhất", call: "Gọi {police} khi nguy hiểm",
     idle: "Bình Yên · trợ lý tự động", typing: "đang soạn tin…", offline: "Mất kết nối, đang thử lại…",
     older: "Xem tin cũ hơn", log: "Cuộc trò chuyện", outbox: "Đang chờ gửi", box: "Nhắn tin", compose: "Soạn tin", send: "Gửi", menu: "Lệnh",
     boxHint: "Alt và mũi tên lên: tới các nút mới nhất.", commands: "Danh sách lệnh", noCommands: "Chưa có lệnh nào.",
     attach: "Gửi kèm", media: "Ảnh, video", camera: "Chụp ảnh", file: "Tệp", voice: "Ghi âm", place: "Vị trí", photo: "Ảnh",
     video: "Video", quick: "Trả lời nhanh", tray: "Sẽ gửi kèm", cancel: "Huỷ", done: "Xong", close: "Đóng", recording: "Đang ghi âm",
     welcome: "Nhắn tin tại đây để báo tin, đăng ký cơ sở hoặc kiểm tra thông báo. Không cần tài khoản.",
-    danger: "Nguy hiểm ngay lúc này? Gọi 113.", start: "Bắt đầu",
+    danger: "Nguy hiểm ngay lúc này? Gọi {police}.", start: "Bắt đầu",
     me: "Bạn", today: "Hôm nay", yesterday: "Hôm qua", newHere: "Tin mới", edited: "đã sửa", withdrawn: "Tin đã thu hồi",
     sending: "đang gửi", sent: "đã gửi", notSent: "chưa gửi, bấm để thử lại", retry: "Thử lại", takeBack: "Sửa lại", drop: "Bỏ",
     waiting: "gửi hơi nhanh, tự gửi lại sau {n} giây", newOne: "1 tin mới", newMany: "{n} tin mới", toEnd: "Xuống cuối",
@@ -30,14 +30,14 @@ const WORDS = {
     days: ["Chủ Nhật", "Thứ Hai", "Thứ Ba", "Thứ Tư", "Thứ Năm", "Thứ Sáu", "Thứ Bảy"],
   },
   en: {
-    skipToBox: "Go to the message box", skipToButtons: "Go to the newest buttons", call: "Call 113 in danger",
+    skipToBox: "Go to the message box", skipToButtons: "Go to the newest buttons", call: "Call {police} in danger",
     idle: "Bình Yên · automatic assistant", typing: "is typing…", offline: "Connection lost, trying again…",
     older: "Show older messages", log: "Conversation", outbox: "Waiting to be sent", box: "Message", compose: "Write a message", send: "Send", menu: "Menu",
     boxHint: "Alt and arrow up: go to the newest buttons.", commands: "List of commands", noCommands: "No commands yet.",
     attach: "Attach", media: "Photo, video", camera: "Camera", file: "File", voice: "Voice", place: "Location", photo: "Photo",
     video: "Video", quick: "Quick answers", tray: "To be sent along", cancel: "Cancel", done: "Done", close: "Close", recording: "Recording",
     welcome: "Write here to report something, register a place to stay, or check a notice. No account needed.",
-    danger: "In danger right now? Call 113.", start: "Start",
+    danger: "In danger right now? Call {police}.", start: "Start",
     me: "You", today: "Today", yesterday: "Yesterday", newHere: "New", edited: "edited", withdrawn: "Message withdrawn",
     sending: "sending", sent: "sent", notSent: "not sent, tap to try again", retry: "Try again", takeBack: "Change", drop: "Discard",
     waiting: "a little too fast, sending again in {n} s", newOne: "1 new message", newMany: "{n} new messages", toEnd: "To the end",
@@ -64,7 +64,7 @@ const FILE_LIMIT = 20 * 1024 * 1024;
 
 /** The page's own wording for `key`, with {placeholders} filled. */
 function say(key, values = {}) {
-  return WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  return WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? page.dataset[name]);
 }
 
 /** Put every fixed text of the page into the present language. */
