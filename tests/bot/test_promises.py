@@ -51,6 +51,7 @@ KEPT = {
 UNNAMED = {
     "aiosqlite": "SQLAlchemy loads it for sqlite+aiosqlite://",
     "asyncpg": "SQLAlchemy loads it for postgresql+asyncpg://",
+    "jinja2": "Starlette makes pages with it",
     "python-multipart": "Starlette reads forms with it",
     "tzdata": "zoneinfo reads it",
 }
@@ -208,7 +209,7 @@ async def test_a_report_goes_on_after_the_minutes_that_are_set(sqlite_engine, cl
         await nam.sends("/baotin")
         await nam.sends("Có người lạ.")
         if urgent:
-            await nam.presses(phrase("button.happening_now"))
+            await nam.presses(phrase("button.right_now"))
         await nam.presses("Gửi")
         deadline = policy.escalation_for(urgent)[0]
         assert deadline == timedelta(minutes=2 if urgent else 8)
