@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
@@ -56,9 +56,6 @@ async def shift(session: AsyncSession, broadcast: Broadcast, notice: Notice, *, 
     is_held = is_called_off or _held_until(broadcast, notice, now=now) is not None
     broadcast.shifts_after = 0
     broadcast.halts_lane = int(lane_of(notice)) if is_held else None
-    # What is under way may be put back after its turn has come.
-    under_way: ColumnElement[bool] = text("state = 'sending'")  # type: ignore[assignment]
-    await _follow(session, broadcast, notice, under_way, now=now)
     await _step(session, broadcast, notice, now=now, size=STEP)
 
 
@@ -87,6 +84,7 @@ async def _step(session: AsyncSession, broadcast: Broadcast, notice: Notice, *, 
         .offset(size - 1)
         .limit(1)
     )
+    # What is under way among them as well: it may be put back.
     which = Delivery.id > after if through is None else Delivery.id.between(after + 1, through)
     await _follow(session, broadcast, notice, which, now=now)
     broadcast.shifts_after = through
