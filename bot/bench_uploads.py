@@ -21,7 +21,6 @@ from bot.bench_tools import (
     at_once,
     fill,
     ledger,
-    now,
     serving,
 )
 from channels.port import Attachment, Media, Outgoing
@@ -66,7 +65,7 @@ async def _ours(run: Run, server: BenchServer, count: int, content: bytes) -> fl
 async def _leaflet(sessions: Sessions, content: bytes) -> Outgoing:
     async with sessions.begin() as session:
         media = Media("document", "a.pdf", "application/pdf", content)
-        row = await keep_media(session, media, origin="bench", now=now())
+        row = await keep_media(session, media, origin="bench")
         return Outgoing(NOTICE.text, NOTICE.entities, attachments=(Attachment("document", row.id),))
 
 

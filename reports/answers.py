@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
 from deliveries.conversations import Talk, keep_talk, present_talk
+from deliveries.ledger import is_on_its_way
 from reports.forwarding import reporters_chat
 from texts.refusal import Refusal
 
@@ -60,10 +59,7 @@ async def is_fresh(session: AsyncSession, expected: Expected, *, written_at: dat
     # Platforms tell time to the second.
     if now - expected.asked_at > SOON or written_at < expected.asked_at.replace(microsecond=0):
         return False
-    under_way = select(Delivery.id).where(
-        Delivery.key == expected.key, Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
-    )
-    return await session.scalar(under_way) is None
+    return not await is_on_its_way(session, expected.key)
 
 
 async def report_to_answer(session: AsyncSession, report_id: int) -> Report:

@@ -120,7 +120,7 @@ def cycle(number: int, *, urgent: bool = False) -> Iterator[str]:
 
 async def pours(town: Town, seconds: int, *, urgent: bool = False) -> None:
     """A thousand messages a minute from thirty accounts, in turns."""
-    writing = {account: iter(()) for account in ACCOUNTS}
+    writing: dict[int, Iterator[str]] = {account: iter(()) for account in ACCOUNTS}
     account_of = itertools.cycle(ACCOUNTS)
     for _ in range(seconds):
         said = []

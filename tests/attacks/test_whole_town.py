@@ -24,6 +24,7 @@ from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
 from deliveries.ledger import claim
 from officers.policy import Policy
+from reports.codes import Receipts
 
 PLACES = 12 * STEP
 #: A step writes three rows a place, and steps grow to four times STEP on a fast machine.
@@ -47,7 +48,7 @@ async def officer(make, sessions, now):
 
 @pytest.fixture
 def tick(sessions, now):
-    jobs = Jobs(sessions, Policy(), lambda: now, wake=lambda: None)
+    jobs = Jobs(sessions, Policy(), lambda: now, wake=lambda: None, receipts=Receipts())
     return jobs.second
 
 
