@@ -92,7 +92,6 @@ class Demo:
         self._clock = clock
         self._alone = asyncio.Lock()
         self._templates = Jinja2Templates(directory=Path(web.app.__file__).parent / "templates")
-        self._templates.env.globals["police"] = house.policy.emergency.police
 
     def routes(self) -> list[BaseRoute]:
         """The pages of the demo; the chats are beside them."""
@@ -180,6 +179,7 @@ class Demo:
         return RedirectResponse(where + query, 307)
 
     async def _page(self, request: Request) -> Response:
+        self._templates.env.globals["police"] = self._house.policy.emergency.police
         return self._templates.TemplateResponse(
             request,
             "demo.html",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from sqlalchemy import Row, Table, TextClause, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,7 +26,7 @@ from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.tables.inbound import InboundUpdate, SeenUpdate
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 #: How often an update may fail before it is parked: it acts no more, and is kept sealed until it is forgotten.
 ATTEMPTS = 3
@@ -140,7 +140,7 @@ def _sealed(
             body = json.dumps(raw, ensure_ascii=False).encode(errors="replace")
             chat = keys.fingerprint("inbound-chat", channel, str(_chat_in(raw)))
         except (ValueError, TypeError, RecursionError) as error:
-            _log.error("inbound.not_writable channel=%s error=%s", channel, type(error).__name__)
+            log.error("update_not_writable", channel=channel, error=type(error).__name__)
             continue
         payload = keys.seal(_PURPOSE, padded(body), bound_to=mark)
         row = {"mark": mark, "channel": channel, "chat": chat, "day": day, "payload": payload}

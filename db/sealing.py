@@ -104,10 +104,10 @@ class _Master:
         return hmac.new(self._sub_key("fingerprint:" + purpose), message, hashlib.sha256).hexdigest()[:32]
 
 
-def padded(plain: bytes) -> bytes:
-    """`plain` made as long as the next power of two, at least 256: a size in the open then says next to nothing of
+def padded(plain: bytes, *, least: int = 256) -> bytes:
+    """`plain` made as long as the next power of two, at least `least`: a size in the open then says next to nothing of
     what is sealed, nor which of two sealed things is the same."""
-    size = max(256, 1 << len(plain).bit_length())
+    size = max(least, 1 << len(plain).bit_length())
     return plain + b"\x80" + bytes(size - len(plain) - 1)
 
 

@@ -43,6 +43,8 @@ AWAITS_UPLOAD = "upload"
 #: How many such rows are released in one transaction.
 _RELEASED = 500
 _CONTENT = "content"
+#: What is said is padded at least to this: how short an answer was is not to be seen.
+_LEAST = 1024
 _GONE = Outgoing("")
 _ALL: ColumnElement[bool] = true()
 _ADDRESS = "delivery-address"
@@ -120,7 +122,7 @@ async def open_content(session: AsyncSession, outgoing: Outgoing, *, origin: str
         insert(Content).values(
             id=content_id,
             origin=origin,
-            sealed=keys_of(session).seal(_CONTENT, padded(body.encode()), bound_to=content_id),
+            sealed=keys_of(session).seal(_CONTENT, padded(body.encode(), least=_LEAST), bound_to=content_id),
             created_at=day_of(now),
         )
     )

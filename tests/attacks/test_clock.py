@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from bot import doctor, standing
 from bot.forward_clock import TRUST, ForwardClock
@@ -45,9 +45,9 @@ async def _urgent_report(world: World) -> None:
     await nam.sends("Có đánh nhau.")
     await nam.presses("Gửi")
     async with world.sessions.begin() as session:
-        await session.execute(
-            update(Report).values(urgent=True, escalates_at=world.house.clock() + world.policy.escalation_urgent[0])
-        )
+        report = (await session.scalars(select(Report))).one()
+        report.urgent = True
+        report.escalates_at = world.house.clock() + world.policy.escalation_urgent[0]
 
 
 async def _step(world: World) -> int:

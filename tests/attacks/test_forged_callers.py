@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from bot.demo import Demo, DemoClock
 from channels.web import WebChat, WebGateway
 from db.engine import Sessions
+from officers.policy import Policy
 from tests.conftest import KEYS
 from tests.processes import free_port, running, sqlite_url
 from tests.serving import NOW, STRANGER, application, serving
@@ -205,7 +207,7 @@ async def redirects_of(app, paths: Iterable[str]) -> list[tuple[str, str]]:
 
 async def test_no_redirect_follows_a_foreign_host(sessions):
     gateway = WebGateway(sessions, clock=lambda: NOW)
-    demo = Demo(None, WebChat(gateway, wake=lambda: None), DemoClock(NOW))  # type: ignore[arg-type]
+    demo = Demo(SimpleNamespace(policy=Policy()), WebChat(gateway, wake=lambda: None), DemoClock(NOW))  # type: ignore[arg-type]
     app = application(sessions, more_routes=demo.routes(), more_pages=demo.pages())
     paths = {path for path in paths_of(app.routes) if "/api/" not in path and "clock" not in path}
 

@@ -287,7 +287,7 @@ async def test_reports_nobody_took_are_asked_about_marked_as_restored(either: Wo
     nam.sees_nothing()
     async with world.sessions.reading() as session:
         report = (await session.scalars(select(Report))).one()
-    assert report.escalates_at == world.clock() + world.policy.escalation[0]
+        assert report.escalates_at == world.clock() + world.policy.escalation[0]
 
 
 async def test_a_report_that_was_taken_is_left_alone(telegram_world: World):

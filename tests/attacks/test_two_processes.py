@@ -232,9 +232,7 @@ def _settings(folder: Path, api: FakeBotApi) -> Settings:
     )
 
 
-@pytest.mark.parametrize(
-    "loop", ["inbox", "dispatch web", "dispatch telegram", "every second", "every minute", "telegram", "web", "lock"]
-)
+@pytest.mark.parametrize("loop", ["inbox", "dispatch web", "dispatch telegram", "ticks", "telegram", "web", "lock"])
 async def test_the_first_loop_that_ends_by_itself_ends_the_process_with_a_reference(api, tmp_path, loop):
     with capture_logs() as logs:
         process = asyncio.create_task(run(_settings(tmp_path, api), stopping=asyncio.Event()))

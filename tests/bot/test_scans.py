@@ -162,6 +162,7 @@ async def test_the_second_tick_scans_nothing(town: World):
 
 
 async def test_the_minute_tick_scans_nothing(town: World):
+    await town.house.jobs.minute()  # which also does the night's work, and that reads all there is
     assert await all_scans(town, town.house.jobs.minute) == {}
 
 
@@ -174,7 +175,9 @@ async def test_a_start_scans_nothing(town: World):
         async with town.sessions.begin() as session:
             await ledger.recover(session, now=town.clock(), all_in_flight=True)
 
-    assert await all_scans(town, start) == {}
+    found = await all_scans(town, start)
+    # What waits for an upload is looked for among what waits, once, before anybody else is at work.
+    assert [tables for statement, tables in found.items() if "deliveries.reason = " not in statement] == []
 
 
 async def test_confirming_scans_nothing(town: World):

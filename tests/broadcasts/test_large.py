@@ -480,7 +480,9 @@ async def test_a_large_broadcast_is_counted_by_readers_alone(sessions, begin, no
         first = await text_of(session)
     assert first is not None and counted[broadcast_id].waiting == PLACES
     async with sessions.begin() as session:
-        await session.execute(update(Delivery).where(Delivery.address == BINH.address).values(message_id="1"))
+        await session.execute(
+            update(Delivery).where(Delivery.address == BINH.address).values(message_id="1", state=DeliveryState.SENT)
+        )
         await follow(session, now=now + timedelta(seconds=5), rate=30, policy=POLICY)
         assert await text_of(session) == first, "not counted where writers wait"
         await follow(session, now=now + timedelta(seconds=5), rate=30, policy=POLICY, counted=counted)
