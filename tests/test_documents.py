@@ -36,7 +36,7 @@ _FORBIDDEN = re.compile(
     )
 )
 #: In capitals and backticks, but no setting.
-_NO_SETTINGS = {"SIGTERM", "CONSENT_VERSION"}
+_NO_SETTINGS = {"SIGTERM", "CONSENT_VERSION", "VACUUM", "CLUSTER"}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"python3 (?:/opt/binhyen/)?run\.py ([a-z][a-z-]*)")

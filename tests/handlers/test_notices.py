@@ -332,7 +332,8 @@ async def test_what_grows_with_the_ward_is_read_where_no_writer_waits(telegram_w
     await officer.presses("Ai chưa nhận")
     officer.sees("Nhà nghỉ Hoa Mai")
     assert len(found) >= 5
-    assert [statement for statement, reads in found if not reads] == []
+    # How many notices there are grows with the years, not with the ward.
+    assert [statement for statement, reads in found if not reads and not statement.endswith("FROM notices")] == []
 
 
 # --- confirming ---
