@@ -22,7 +22,7 @@ from channels.inbound import insert_ignoring
 from channels.port import Button, Outgoing, Recipient
 from db.engine import keys_of
 from db.marks import day_of
-from db.sealing import CannotOpen, KeyRing
+from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState
 from deliveries import copies
 from texts.refusal import Refusal
@@ -66,7 +66,7 @@ def new_row(
     return {
         "id": which,
         "addressee": _addressee(keys, which, shown_to),
-        "sealed": keys.seal(_PURPOSE, said, bound_to=which),
+        "sealed": keys.seal(_PURPOSE, padded(said), bound_to=which),
         "once": button.once,
         "delivery_id": delivery_id,
         "expires_at": day_of(now) + LIFETIME + _DAY,
@@ -112,7 +112,7 @@ async def press(
         if used.rowcount != 1:  # type: ignore[attr-defined]
             raise Refusal("button.used")
     try:
-        verb, *args = json.loads(keys.open(_PURPOSE, row.sealed, bound_to=row.id))
+        verb, *args = json.loads(unpadded(keys.open(_PURPOSE, row.sealed, bound_to=row.id)))
     except CannotOpen as error:
         raise Refusal("button.unknown") from error
     if row.delivery_id is not None:
