@@ -163,11 +163,11 @@ def _in_file(loot: Loot) -> Iterator[tuple[int, list[Node]]]:
         if table in HUBS or len(rows) < _FILE:
             continue
         columns = rows[0].cells
-        alike = {(column, str(row.cells[column])) for column in columns for row in rows[:_SAMPLE]}
+        alike = {(column, str(row.cells.get(column))) for column in columns for row in rows[:_SAMPLE]}
         few = {column for column in columns if sum(1 for other, _ in alike if other == column) <= 3}
         yield len(rows), [(table, number) for number in range(len(rows))]
         for column, value in sorted(alike):
-            nodes = [(table, number) for number, row in enumerate(rows) if str(row.cells[column]) == value]
+            nodes = [(table, number) for number, row in enumerate(rows) if str(row.cells.get(column)) == value]
             if column in few and _FILE <= len(nodes) < len(rows):
                 yield len(nodes), nodes
 
