@@ -37,8 +37,8 @@ MARK = RESENT["vi"].strip()
 _IN_FLIGHT = DeliveryState.SENDING
 _COUNTS = phrase("progress.sent").split("{")[0]
 _WAITING = (DeliveryState.PENDING, DeliveryState.SENDING)
-#: What differs from run to run: numbers of notices and reports, receipt codes, and the minute.
-_DRAWN = re.compile(r"\b(?:TB|T)-\w{4,5}\b|\b\d{4} \d{4} \d{4} \d{4}\b|\b\d\d:\d\d\b|\b\d+ phút")
+#: What differs from run to run: numbers of notices, reports and places (a database may leave some out), codes, minutes.
+_DRAWN = re.compile(r"\b(?:TB|T|CS)-\w{4,5}\b|\b\d{4} \d{4} \d{4} \d{4}\b|\b\d\d:\d\d\b|\b\d+ phút")
 
 
 class PowerCut(BaseException):
