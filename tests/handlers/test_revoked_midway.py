@@ -12,7 +12,7 @@ from officers.permissions import Permission
 from tests.worlds import Person, World, phrase
 
 #: Conversations of citizens and owners.
-_FOR_EVERYBODY = {"report", "offer", "track", "answer", "enrol", "verify"}
+_FOR_EVERYBODY = {"report", "offer", "track", "answer", "enrol", "verify", "expect", "may_send"}
 
 
 async def _revoke(world: World, person: Person) -> None:
