@@ -14,9 +14,25 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import Boolean, ColumnElement, bindparam, case, delete, func, insert, null, select, text, true, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Insert,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from channels.inbound import insert_ignoring
 from channels.port import Outgoing, Recipient, within_limit
@@ -113,20 +129,35 @@ class PutBack:
 
 async def open_content(session: AsyncSession, outgoing: Outgoing, *, origin: str, now: datetime) -> str:
     """Store what is to be said, sealed; returns the content's id. Buttons beyond what platforms show are left out."""
+    row = _content_row(keys_of(session), outgoing, origin=origin, now=now)
+    await session.run_sync(_execute, [(_KEEP_CONTENT, row)])
+    return str(row["id"])
+
+
+def _content_row(keys: KeyRing, outgoing: Outgoing, *, origin: str, now: datetime) -> dict[str, Any]:
     content_id = uuid4().hex
     shown = within_limit(outgoing.buttons)
     if sum(map(len, shown)) < sum(map(len, outgoing.buttons)):
         log.error("buttons_cut", content=content_id, buttons=sum(map(len, outgoing.buttons)))
-    body = json.dumps(replace(outgoing, buttons=shown).to_dict(), ensure_ascii=False)
-    await session.execute(
-        insert(Content).values(
-            id=content_id,
-            origin=origin,
-            sealed=keys_of(session).seal(_CONTENT, padded(body.encode(), least=_LEAST), bound_to=content_id),
-            created_at=day_of(now),
-        )
-    )
-    return content_id
+        outgoing = replace(outgoing, buttons=shown)
+    body = json.dumps(outgoing.to_dict(), ensure_ascii=False).encode()
+    sealed = keys.seal(_CONTENT, padded(body, least=_LEAST), bound_to=content_id)
+    return {"id": content_id, "origin": origin, "sealed": sealed, "created_at": day_of(now)}
+
+
+_CONTENTS: Table = Content.__table__  # type: ignore[assignment]
+_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
+_KEEP_CONTENT = insert(_CONTENTS)
+_OPEN: dict[bool, Insert] = {
+    True: sqlite.insert(_DELIVERIES).on_conflict_do_nothing(),
+    False: postgresql.insert(_DELIVERIES).on_conflict_do_nothing(),
+}
+
+
+def _execute(session: Session, statements: Sequence[tuple[Insert, Mapping[str, Any]]]) -> int:
+    """Statements made once, one after the other; returns how many rows the last one has written."""
+    connection = session.connection()
+    return [connection.execute(statement, values).rowcount for statement, values in statements][-1]
 
 
 async def open_delivery(
@@ -182,17 +213,21 @@ async def open_delivery(
         values["target"] = keys.fingerprint("delivery-target", str(to), edits)
         if await _was_queued(session, values["key"]):
             return False
-    content_id = await open_content(session, outgoing, origin=origin, now=now)
-    values |= {"content_id": content_id, "address": to.address, "edits": edits}
+    content = _content_row(keys, outgoing, origin=origin, now=now)
+    values |= {"content_id": content["id"], "address": to.address, "edits": edits}
     if hide_address:
         hidden = to.address if edits is None else f"{to.address}\n{edits}"
-        values["address"] = keys.seal_text(_ADDRESS, hidden, bound_to=content_id)
+        values["address"] = keys.seal_text(_ADDRESS, hidden, bound_to=content["id"])
         values["edits"] = None if edits is None else _SEALED
-    if edits is not None and await _replace_waiting(session, values):
-        return True
-    opened = await session.execute(insert_ignoring(session, Delivery).values(**values))
-    if opened.rowcount != 1:  # type: ignore[attr-defined]
-        await session.execute(delete(Content).where(Content.id == content_id))
+    statements: list[tuple[Insert, Mapping[str, Any]]] = [(_KEEP_CONTENT, content)]
+    if edits is not None:
+        await session.run_sync(_execute, statements)
+        if await _replace_waiting(session, values):
+            return True
+        statements.clear()
+    statements.append((_OPEN[is_sqlite(session)], values))
+    if await session.run_sync(_execute, statements) != 1:
+        await session.execute(delete(Content).where(Content.id == content["id"]))
         return False
     return True
 
@@ -250,11 +285,11 @@ _HEADS = [(lane, urgent) for lane in Lane for urgent in ((True, False) if lane i
 _SHARE = "CASE lane " + " ".join(f"WHEN {int(lane)} THEN CAST(:share{int(lane)} AS INTEGER)" for lane in Lane) + " END"
 
 
-def _claim_statement(*, sqlite: bool, skips: bool) -> str:
+def _claim_statement(*, is_sqlite: bool, skips: bool) -> str:
     """Short index ranges, two for each lane (what may leave at once, what has waited long enough), so that neither
     later rows nor other lanes are walked. On PostgreSQL rows that another transaction holds are passed over."""
     besides = " AND id NOT IN :besides" if skips else ""
-    locked = "" if sqlite else " FOR UPDATE SKIP LOCKED"
+    locked = "" if is_sqlite else " FOR UPDATE SKIP LOCKED"
     arms = " UNION ALL ".join(
         "SELECT * FROM (SELECT id, lane, urgent FROM deliveries WHERE channel = :channel"
         f" AND lane = {int(lane)} AND urgent = {urgent} AND state = 'pending' AND {due}{besides}{_unless_halted(lane)}"
@@ -268,7 +303,7 @@ def _claim_statement(*, sqlite: bool, skips: bool) -> str:
     )
     order = f"CASE WHEN nth <= {_SHARE} THEN 0 ELSE 1 END, lane, urgent DESC, id"
     picked = f"SELECT id FROM ({ranked}) AS waiting ORDER BY {order} LIMIT :limit"
-    chosen = f"id IN ({picked})" if sqlite else f"id = ANY(ARRAY({picked}))"
+    chosen = f"id IN ({picked})" if is_sqlite else f"id = ANY(ARRAY({picked}))"
     return (
         "UPDATE deliveries SET state = 'sending', leased_until = :until, leased_by = :run, attempts = attempts + 1"
         f" WHERE {chosen} AND state = 'pending'"
@@ -278,10 +313,10 @@ def _claim_statement(*, sqlite: bool, skips: bool) -> str:
 
 
 _TIMES = (bindparam("now", type_=Instant()), bindparam("until", type_=Instant()))
-_CLAIM = {sqlite: text(_claim_statement(sqlite=sqlite, skips=False)).bindparams(*_TIMES) for sqlite in (True, False)}
+_CLAIM = {kind: text(_claim_statement(is_sqlite=kind, skips=False)).bindparams(*_TIMES) for kind in (True, False)}
 _CLAIM_BESIDES = {
-    sqlite: text(_claim_statement(sqlite=sqlite, skips=True)).bindparams(*_TIMES, bindparam("besides", expanding=True))
-    for sqlite in (True, False)
+    kind: text(_claim_statement(is_sqlite=kind, skips=True)).bindparams(*_TIMES, bindparam("besides", expanding=True))
+    for kind in (True, False)
 }
 _NO_SHARES = (0,) * len(Lane)
 
