@@ -61,6 +61,8 @@ def main(arguments: list[str]) -> int:
         return run_all(LINTS)
     if command == "check":
         return run_all(LINTS | {"pytest": ["-m", "pytest", *rest]})
+    if command in ("demo", "bench"):
+        return become(command, *rest)
     return become("bot", *arguments)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `binhyen run`, `demo`, `init`, `doctor`, `db upgrade`, `bench`."""
+"""The command line: `binhyen run`, `init`, `doctor`, `db upgrade`, `trust-clock`."""
 
 from __future__ import annotations
 
@@ -35,18 +35,7 @@ def run() -> None:
     """Run the bot."""
     from bot.app import run as run_bot
 
-    _run_with_settings(run_bot)
-
-
-@cli.command()
-@click.option("--selfcheck", is_flag=True, help="Walk the five steps over HTTP, then exit.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port.")
-@click.option("--host", default="127.0.0.1", show_default=True)
-def demo(selfcheck: bool, port: int, host: str) -> None:
-    """Try it in a browser: a made-up ward, no token, no account."""
-    from bot.demo import run_demo
-
-    sys.exit(asyncio.run(run_demo(host=host, port=port, selfcheck=selfcheck)))
+    run_with_settings(run_bot)
 
 
 @cli.command()
@@ -78,7 +67,7 @@ def db() -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database to the newest schema."""
-    _run_with_settings(_upgrade)
+    run_with_settings(_upgrade)
     click.echo("The database is up to date.")
 
 
@@ -92,7 +81,7 @@ async def _upgrade(settings: Settings) -> None:
 @cli.command("trust-clock")
 def trust_clock() -> None:
     """This computer's clock is right now: go by it, though it is behind what the unit has seen."""
-    _run_with_settings(_trust_clock)
+    run_with_settings(_trust_clock)
     click.echo("The clock is trusted; a bot that runs goes by it within a minute.")
 
 
@@ -110,17 +99,8 @@ async def _trust_clock(settings: Settings) -> None:
     await engine.dispose()
 
 
-@cli.command()
-@click.option("--quick", is_flag=True, help="Fewer repetitions and smaller tables.")
-@click.argument("names", nargs=-1)
-def bench(quick: bool, names: tuple[str, ...]) -> None:
-    """Measure speed and safety beside a peer; prints ratios."""
-    from bot.bench import bench as run_bench
-
-    sys.exit(run_bench(quick=quick, only=names))
-
-
-def _run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+def run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    """Run something with what the environment says; ends the process with one line when that cannot be."""
     from bot.lock import AlreadyRunning
     from bot.supervision import Ended
     from web.app import PortTaken

@@ -100,12 +100,14 @@ class BotProcess:
 
 
 @asynccontextmanager
-async def starting(folder: Path, settings: Mapping[str, str], *command: str) -> AsyncIterator[BotProcess]:
-    """`python -m bot <command>` ("run" without one) in `folder`, with these settings and nothing else of ours."""
+async def starting(
+    folder: Path, settings: Mapping[str, str], *command: str, module: str = "bot"
+) -> AsyncIterator[BotProcess]:
+    """`python -m <module> <command>` ("run" without one) in `folder`, with these settings and nothing else of ours."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "bot", *(command or ("run",))),
+        *("-m", module, *(command or ("run",))),
         cwd=folder,
         env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings},
         stdout=asyncio.subprocess.PIPE,

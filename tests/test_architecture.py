@@ -17,6 +17,8 @@ from texts.catalogue import Catalogue
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
+    "bench",
+    "demo",
     "bot",
     "handlers",
     "web",
@@ -178,7 +180,7 @@ def test_the_environment_is_read_in_one_place():
 
 def is_about_child_processes(path: str) -> bool:
     """What starts processes of our own (bench, its tools) hands the environment on."""
-    return path.startswith("bot/bench")
+    return path.startswith("bench/")
 
 
 def who_imports(library: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""`kill -9` at random instants of the thin line; the same scenario, longer, is `binhyen bench kill`."""
+"""`kill -9` at random instants of the thin line; the same scenario, longer, is `run.py bench kill`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from bot.bench_kill import torment
+from bench.kill import torment
 from tests.processes import url_of
 
 KILLS = 4

@@ -24,9 +24,9 @@ with (here / "calls").open("a") as calls: print({name!r}, *sys.argv[1:], file=ca
 if (here / "{name} fails").exists(): sys.exit(1)
 """
 
-BOT = """
+MODULE = """
 import sys
-print("bot", *sys.argv[1:])
+print({name!r}, *sys.argv[1:])
 sys.exit(7)
 """
 
@@ -40,7 +40,8 @@ class Copy:
         shutil.copy(ROOT / "run.py", self.checkout)
         self.pin("requirements.lock", "one==1")
         self.pin("requirements-dev.lock", "one==1\ntwo==2")
-        self._module(self.checkout / "bot", BOT)
+        for name in ("bot", "demo", "bench"):
+            self._module(self.checkout / name, MODULE.format(name=name))
         self.add_installer("pip")
         # A uv that the machine happens to have must not be found.
         self.add_installer("uv", fails=True)

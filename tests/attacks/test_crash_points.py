@@ -1,6 +1,6 @@
 """The process dies at every point of the thin line: before and after each commit, before and after each call out.
 
-Enumerated, not sampled: every point of every step is tried once on each database. `binhyen bench kill` adds chance.
+Enumerated, not sampled: every point of every step is tried once on each database. `run.py bench kill` adds chance.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from bot.demo import Demo, DemoClock
 from channels.web import WebChat, WebGateway
 from db.engine import Sessions
+from demo.house import Demo, DemoClock
 from officers.policy import Policy
 from tests.conftest import KEYS
 from tests.processes import free_port, running, sqlite_url
@@ -221,6 +221,6 @@ async def test_no_redirect_follows_a_foreign_host(sessions):
 
 def test_no_page_makes_addresses_from_the_host_a_caller_names():
     for path, tree in SOURCES.items():
-        if path.startswith(("web/", "bot/demo")):
+        if path.startswith(("web/", "demo/")):
             names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
             assert not names & {"url_for", "base_url", "url_path_for"}, path

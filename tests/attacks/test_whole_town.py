@@ -1,6 +1,6 @@
 """Threat: a notice to a whole town stops everybody else. However many it is for, nobody waits for it for long.
 
-Time is measured by `binhyen bench places`; here it is counted: how many rows one transaction writes while others wait,
+Time is measured by `run.py bench places`; here it is counted: how many rows one transaction writes while others wait,
 and how many rows one look brings to the loop. That ticks scan nothing is shown in tests/bot/test_scans.py.
 """
 

@@ -40,7 +40,7 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def demo_process(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BotProcess]:
     """A demo that serves."""
-    async with starting(tmp_path_factory.mktemp("demo"), {}, "demo", "--port", "0") as process:
+    async with starting(tmp_path_factory.mktemp("demo"), {}, "--port", "0", module="demo") as process:
         process.port = int((await process.says(r"http://127\.0\.0\.1:(\d+)/"))[1])
         yield process
         assert await process.terminates() == 0

@@ -15,7 +15,7 @@ from statistics import median
 
 from telegram.ext import Application
 
-from bot.bench_tools import (
+from bench.tools import (
     ROOT,
     TOKEN,
     UNLIMITED,
@@ -105,7 +105,7 @@ def _answers(url: str) -> bool:
 
 def _ptb_until_ready(folder: Path, server: BenchServer) -> float:
     began = time.monotonic()
-    with python("-m", "bot.bench_process", "ptb", str(server.port), folder=folder) as process:
+    with python("-m", "bench.process", "ptb", str(server.port), folder=folder) as process:
         process.communicate(timeout=_PATIENCE)
     return time.monotonic() - began
 

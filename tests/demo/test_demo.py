@@ -19,12 +19,12 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from bot.demo import Demo, DemoClock, beginning, run_demo, running_demo
-from bot.demo_ward import AREAS, BUSINESSES, PERSONAS, ROOMS
-from bot.selfcheck import Failed, Phone, walk
 from db.tables.broadcasts import BroadcastPlace, Notice, NoticeState
 from db.tables.establishments import Area, Contact, Establishment, Kind
 from db.tables.reports import Report, ReportState
+from demo.house import Demo, DemoClock, beginning, run_demo, running_demo
+from demo.selfcheck import Failed, Phone, walk
+from demo.ward import AREAS, BUSINESSES, PERSONAS, ROOMS
 from officers.policy import Policy
 
 #: A Monday morning, 09:00 in Viet Nam.
@@ -233,7 +233,7 @@ async def test_the_five_steps_come_out() -> None:
 
 
 async def test_a_step_that_does_not_come_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.selfcheck._PATIENCE", 0.3)
+    monkeypatch.setattr("demo.selfcheck._PATIENCE", 0.3)
 
     async def mute(phone: Phone, text: str) -> None: ...
 
@@ -262,7 +262,7 @@ async def test_a_taken_port_is_said_in_one_line(capsys: pytest.CaptureFixture[st
 def test_a_signal_ends_it_and_its_folder(stop: signal.Signals, tmp_path: Path) -> None:
     # Nothing in the environment counts, however wrong.
     environment = os.environ | {"TMPDIR": str(tmp_path), "WEB_PORT": "nonsense", "BOT_TOKEN": "nonsense"}
-    command = [sys.executable, "-m", "bot", "demo", "--port", "0"]
+    command = [sys.executable, "-m", "demo", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         assert process.stdout is not None
         assert "http://127.0.0.1:" in process.stdout.readline()

@@ -1,4 +1,4 @@
-"""`binhyen demo`: the real application on the real web channel; nothing is made up but the people."""
+"""The demo: the real application on the real web channel; nothing is made up but the people."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from starlette.templating import Jinja2Templates
 
 import web.app
 from bot.app import House, Line, fill_web_menu, open_database, policy_of, stop_signals, web_server
-from bot.demo_ward import AT_WORK, CHANNEL, PERSONAS, UNIT, build_ward
 from bot.logs import configure_logs
-from bot.selfcheck import Failed, walk
 from bot.settings import Settings
 from channels.inbound import count_waiting
 from channels.web import WebChat, WebGateway
@@ -34,6 +32,8 @@ from db.sealing import new_master_key
 from db.tables.broadcasts import Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
+from demo.selfcheck import Failed, walk
+from demo.ward import AT_WORK, CHANNEL, PERSONAS, UNIT, build_ward
 from officers.policy import Policy
 from texts.times import say_when
 from web.app import ChatPage, PortTaken

@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bench.tools import FIRST_CHAT, TOKEN, Result, Run, ledger, now
 from bot.app import House, Line
-from bot.bench_tools import FIRST_CHAT, TOKEN, Result, Run, ledger, now
 from channels.languages import choose_language
 from channels.memory import MemoryGateway
 from channels.port import Limits, Recipient

@@ -4,7 +4,7 @@ A town of people uses the real process over a Bot API server whose answers take 
 and again and started anew on the same database; in the end everybody must have got through, and what people were
 told, what the server accepted and what the tables say are compared.
 
-`python -m bot.bench_kill` is the nursery: it has imported everything and forks a bot for each start, so that a start
+`python -m bench.kill` is the nursery: it has imported everything and forks a bot for each start, so that a start
 costs a fork and not seconds of imports. What it forks is a process of its own, and dies of a real SIGKILL.
 """
 
@@ -32,8 +32,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from bot.bench_people import TOKEN, Person, Shown, Stuck, Town, label, pattern
-from bot.bench_tools import Result, Run
+from bench.people import TOKEN, Person, Shown, Stuck, Town, label, pattern
+from bench.tools import Result, Run
 from channels.inbound import mark_of
 from db.engine import Sessions, make_engine
 from db.sealing import KEY_BYTES, KeyRing
@@ -306,7 +306,7 @@ async def _nursery(folder: Path, database_url: str, town: Town) -> AsyncIterator
     }
     with (folder / "bot.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot.bench_kill"),
+            *(sys.executable, "-m", "bench.kill"),
             cwd=folder,
             env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(Path(__file__).parent.parent), **settings},
             stdin=asyncio.subprocess.PIPE,
@@ -324,7 +324,7 @@ async def _nursery(folder: Path, database_url: str, town: Town) -> AsyncIterator
 def main() -> None:
     """The nursery: a word a line on standard input, "start" or a signal's name; an answer a line when it is done."""
     from bot.app import run
-    from bot.cli import _run_with_settings
+    from bot.cli import run_with_settings
 
     child = 0
     try:
@@ -334,7 +334,7 @@ def main() -> None:
                 child = answer = os.fork()
                 if child == 0:
                     sys.stdin.close()
-                    _run_with_settings(run)
+                    run_with_settings(run)
                     os._exit(0)
             else:
                 answer, child = _end(child, signal.Signals[word]), 0

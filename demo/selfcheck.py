@@ -1,4 +1,4 @@
-"""Walks the demo's five steps over HTTP, as its pages would: `binhyen demo --selfcheck`."""
+"""Walks the demo's five steps over HTTP, as its pages would: `run.py demo --selfcheck`."""
 
 from __future__ import annotations
 

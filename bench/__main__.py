@@ -1,26 +1,27 @@
-"""`binhyen bench`: what we promise about speed, measured on this machine beside the alternatives.
+"""`run.py bench`: what we promise about speed, measured on this machine beside the alternatives.
 
 Absolute times drift with the machine and its other work, so what counts are ratios and counts from one run.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
 import click
 
-from bot.bench_claim import claim_cost
-from bot.bench_flood import flood
-from bot.bench_inbound import inbound
-from bot.bench_kill import kill
-from bot.bench_places import places
-from bot.bench_process import memory, start
-from bot.bench_sending import cpu, rate, throughput
-from bot.bench_tools import Bench, Result, Run, scratch
-from bot.bench_uploads import uploads
+from bench.claim import claim_cost
+from bench.flood import flood
+from bench.inbound import inbound
+from bench.kill import kill
+from bench.places import places
+from bench.process import memory, start
+from bench.sending import cpu, rate, throughput
+from bench.tools import Bench, Result, Run, scratch
+from bench.uploads import uploads
 
-#: What can be measured, by the name that `binhyen bench NAME` takes; a first docstring line says what it is.
+#: What can be measured, by the name that `run.py bench NAME` takes; a first docstring line says what it is.
 BENCHES: dict[str, Bench] = {
     "rate": rate,
     "cpu": cpu,
@@ -61,3 +62,15 @@ def bench(*, quick: bool, only: Sequence[str]) -> int:
 def line(result: Result) -> str:
     """A result in columns, for people and for grep."""
     return f"{result.name:<38} {result.measured:<34} {result.goal:<10} {_VERDICTS[result.is_met]}".rstrip()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="Fewer repetitions and smaller tables.")
+@click.argument("names", nargs=-1)
+def main(quick: bool, names: tuple[str, ...]) -> None:
+    """Measure speed and safety beside a peer; prints ratios."""
+    sys.exit(bench(quick=quick, only=names))
+
+
+if __name__ == "__main__":
+    main(prog_name="run.py bench")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from telegram import Bot
 
-from bot.bench_sending import WORKERS
-from bot.bench_tools import (
+from bench.sending import WORKERS
+from bench.tools import (
     NOTICE,
     TOKEN,
     UNLIMITED,

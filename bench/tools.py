@@ -76,7 +76,7 @@ Bench = Callable[[Run], Iterator[Result]]
 
 @dataclass(frozen=True, slots=True)
 class BenchServer:
-    """A `bot.bench_server` in a process of its own."""
+    """A `bench.server` in a process of its own."""
 
     port: int
 
@@ -126,7 +126,7 @@ def python(
 def serving(*, rate: int | None = None, latency: float = 0.0) -> Iterator[BenchServer]:
     """A Bot API server; `rate` bounds any sliding second."""
     limit = [] if rate is None else ["--rate", str(rate)]
-    with python("-m", "bot.bench_server", *limit, "--latency", str(latency)) as process:
+    with python("-m", "bench.server", *limit, "--latency", str(latency)) as process:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         yield BenchServer(int(process.stdout.readline()))
 
@@ -252,8 +252,8 @@ def scratch() -> Iterator[Path]:
 
 
 def child(run: Run, *arguments: str) -> dict[str, float]:
-    """What `python -m bot.bench_process …` measured of itself, in a fresh process."""
-    with python("-m", "bot.bench_process", *arguments, folder=run.folder) as process:
+    """What `python -m bench.process …` measured of itself, in a fresh process."""
+    with python("-m", "bench.process", *arguments, folder=run.folder) as process:
         out, _ = process.communicate(timeout=900)
     if process.returncode:
         raise RuntimeError(f"{arguments[0]} ended with {process.returncode}")

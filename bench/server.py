@@ -1,6 +1,6 @@
 """A Bot API server for measuring: it takes messages under a strict limit and does as little else as it can.
 
-`python -m bot.bench_server [--rate 30] [--latency 0.05]` prints its port on loopback and serves until it is ended.
+`python -m bench.server [--rate 30] [--latency 0.05]` prints its port on loopback and serves until it is ended.
 `GET /stats` says what it has received since `GET /reset`.
 """
 
@@ -147,7 +147,7 @@ async def _serve(rate: int | None, latency: float) -> None:
 
 def main() -> None:
     """Serve until ended."""
-    parser = argparse.ArgumentParser(prog="python -m bot.bench_server")
+    parser = argparse.ArgumentParser(prog="python -m bench.server")
     parser.add_argument("--rate", type=int, help="messages in any sliding second (without: no limit)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds from request to answer")
     options = parser.parse_args()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, func, select, text
 
-from bot.bench_tools import FIRST_CHAT, Result, Run, ledger, now
+from bench.tools import FIRST_CHAT, Result, Run, ledger, now
 from bot.jobs import Jobs
 from broadcasts.acknowledgements import count_silent, silent
 from broadcasts.notices import Draft, Response, cancel_notice, pause_notice, resume_notice, schedule_notice

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from bot.bench_tools import Result, Run, fill, ledger, now
+from bench.tools import Result, Run, fill, ledger, now
 from db.engine import Sessions
 from db.tables.deliveries import DeliveryState
 from deliveries.ledger import Outcome, claim, next_due_at, settle

@@ -13,7 +13,7 @@ from statistics import median
 from telegram import Bot
 from telegram.error import RetryAfter
 
-from bot.bench_tools import (
+from bench.tools import (
     HTML,
     TOKEN,
     UNLIMITED,

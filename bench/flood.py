@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.inbound import update, working_house
+from bench.server import Arrivals
+from bench.tools import FIRST_CHAT, Result, Run, ledger, now
 from bot.app import House
-from bot.bench_inbound import update, working_house
-from bot.bench_server import Arrivals
-from bot.bench_tools import FIRST_CHAT, Result, Run, ledger, now
 from channels.gateway import ApiRefusal, Params, Upload
 from channels.memory import MemoryGateway
 from channels.port import Limits

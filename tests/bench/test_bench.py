@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bot.bench import bench, line
-from bot.bench_server import Arrivals, Server
-from bot.bench_tools import Result
+from bench.__main__ import bench, line
+from bench.server import Arrivals, Server
+from bench.tools import Result
 
 
 def test_the_claim_bench_prints_a_line_with_its_goal(capsys, monkeypatch):
-    monkeypatch.setattr("bot.bench_tools.Run.size", lambda self, full, quick: 300)
-    monkeypatch.setattr("bot.bench_claim._SHORT", 300)
-    monkeypatch.setattr("bot.bench_claim._TURNS", 5)
+    monkeypatch.setattr("bench.tools.Run.size", lambda self, full, quick: 300)
+    monkeypatch.setattr("bench.claim._SHORT", 300)
+    monkeypatch.setattr("bench.claim._TURNS", 5)
 
     assert bench(quick=True, only=["claim"]) == 0
 
@@ -18,8 +18,8 @@ def test_the_claim_bench_prints_a_line_with_its_goal(capsys, monkeypatch):
 
 
 def test_the_places_bench_opens_holds_and_calls_off(capsys, monkeypatch):
-    monkeypatch.setattr("bot.bench_tools.Run.size", lambda self, full, quick: 600)
-    monkeypatch.setattr("bot.bench_places._TICK", 0.0)
+    monkeypatch.setattr("bench.tools.Run.size", lambda self, full, quick: 600)
+    monkeypatch.setattr("bench.places._TICK", 0.0)
 
     assert bench(quick=True, only=["places"]) == 0
 
@@ -28,7 +28,7 @@ def test_the_places_bench_opens_holds_and_calls_off(capsys, monkeypatch):
 
 
 def test_the_uploads_bench_counts_uploads(capsys, monkeypatch):
-    monkeypatch.setattr("bot.bench_tools.Run.size", lambda self, full, quick: 6)
+    monkeypatch.setattr("bench.tools.Run.size", lambda self, full, quick: 6)
 
     assert bench(quick=True, only=["uploads"]) == 0
 
