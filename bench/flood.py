@@ -15,7 +15,7 @@ from bench.inbound import update, working_house
 from bench.server import Arrivals
 from bench.tools import FIRST_CHAT, Result, Run, ledger, now
 from bot.app import House
-from channels.gateway import ApiRefusal, Params, Upload
+from channels.envelope import ApiRefusal, Params, Upload
 from channels.memory import MemoryGateway
 from channels.port import Limits
 from db.engine import Sessions

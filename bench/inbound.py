@@ -19,16 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.tools import FIRST_CHAT, TOKEN, Result, Run, ledger, now
 from bot.app import House, Line
-from channels.languages import choose_language
 from channels.memory import MemoryGateway
 from channels.port import Limits, Recipient
+from conversations.languages import choose_language
 from db.engine import Sessions
 from db.marks import day_mark
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
 from db.tables.inbound import InboundUpdate, SeenUpdate
 from db.tables.officers import Officer, OfficerChat, Role
-from officers.policy import Policy
 from texts.folding import fold
+from unit.policy import Policy
 
 #: People who write, and how many of them at once.
 _CHATS, _AT_ONCE = 60, 16

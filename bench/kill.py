@@ -34,7 +34,7 @@ from sqlalchemy.pool import NullPool
 
 from bench.people import TOKEN, Person, Shown, Stuck, Town, label, pattern
 from bench.tools import Result, Run
-from channels.inbound import mark_of
+from conversations.inbound import mark_of
 from db.engine import Sessions, make_engine
 from db.sealing import KEY_BYTES, KeyRing
 from db.tables.broadcasts import Broadcast, BroadcastPlace, Notice
@@ -324,7 +324,7 @@ async def _nursery(folder: Path, database_url: str, town: Town) -> AsyncIterator
 def main() -> None:
     """The nursery: a word a line on standard input, "start" or a signal's name; an answer a line when it is done."""
     from bot.app import run
-    from bot.cli import run_with_settings
+    from commands.cli import run_with_settings
 
     child = 0
     try:

@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from channels.sender import RESENT
-from deliveries.wording import catalogue, plain
+from channels.wording import catalogue, plain
 from texts.markup import parse
 
 Json = dict[str, Any]

@@ -25,8 +25,8 @@ from db.tables.officers import Officer, OfficerChat, Role
 from establishments.groups import audience_parts
 from officers.accounts import actor_for
 from officers.permissions import Actor
-from officers.policy import Policy
 from reports.codes import Receipts
+from unit.policy import Policy
 
 #: What is promised: no writer waits longer, and the loop never stands still for longer, seconds.
 _GOAL = 0.05

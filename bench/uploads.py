@@ -25,7 +25,7 @@ from bench.tools import (
 )
 from channels.port import Attachment, Media, Outgoing
 from db.engine import Sessions
-from deliveries.media import keep_media, load_media
+from media.files import keep_media, load_media
 
 #: A leaflet as a PDF.
 _SIZE = 500_000

@@ -1,5 +1,5 @@
 """`python -m bot`: the same as `binhyen`."""
 
-from bot.cli import main
+from commands.cli import main
 
 main()

@@ -21,41 +21,43 @@ from starlette.routing import BaseRoute
 from telegram.error import TelegramError
 from telegram.ext import Application, ContextTypes, ExtBot
 
-from bot import restored, standing
+from bot import restored
 from bot.errors import on_error
 from bot.forgetful import ForgetfulApplication
-from bot.forward_clock import ForwardClock
 from bot.inbox import Inbox, slots_for
 from bot.jobs import Jobs
-from bot.lock import Lock, sole_process
-from bot.menus import OfficerMenus, common_menus
 from bot.metrics import Metrics
 from bot.settings import BadSettings, Settings, load_keys
-from bot.standing import Outside
-from bot.supervision import Ended, Ticks, Watch, supervised, tolerated
+from bot.supervision import Ticks, Watch, supervised, tolerated
 from channels.api import call
-from channels.inbound import InboundStore, find_left_over
 from channels.port import Capabilities, Limits, Media, Recipient
 from channels.sender import Sender
-from channels.web import WebChat, WebGateway
-from channels.web_store import erase_messages
+from channels.web.gateway import WebGateway
+from channels.web.store import erase_messages
+from channels.wording import plain
+from conversations.inbound import InboundStore, find_left_over
+from db import standing
 from db.engine import Sessions, make_engine, owe_erasure
+from db.forward_clock import ForwardClock
 from db.key_check import check_keys
+from db.lock import Ended, Lock, sole_process
 from db.sealing import CannotOpen
+from db.standing import Outside
 from db.upgrade import upgrade
 from deliveries import ledger
 from deliveries.dispatch import Dispatcher, system_clock
 from deliveries.ledger import Outcome
-from deliveries.media import load_or_stand_in
 from deliveries.pace import Pace
-from deliveries.wording import plain
 from handlers.context import App, Context, Services
+from handlers.menus import OfficerMenus, common_menus
 from handlers.routes import add_routes
+from media.files import load_or_stand_in
 from officers.accounts import sync_administrators
-from officers.policy import Emergency, Policy
 from reports.codes import Receipts
+from unit.policy import Emergency, Policy
 from web.app import ChatPage, WebServer, WebSettings, build_metrics, build_web
 from web.limits import limits_here
+from web.visitor import WebChat
 
 if TYPE_CHECKING:
     from channels.telegram import TelegramChannel

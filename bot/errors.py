@@ -9,7 +9,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from telegram import Update
 
-from channels.inbound import AlreadyHandled
+from conversations.inbound import AlreadyHandled
 from handlers.context import App, Context
 from texts.refusal import Refusal
 

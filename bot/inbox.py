@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from telegram import Update
 
 from bot.errors import failure_of
-from channels.inbound import (
+from channels.unreadable import bones
+from conversations.inbound import (
     ATTEMPTS,
     PARKED,
     Waiting,
@@ -26,7 +27,6 @@ from channels.inbound import (
     drop_updates,
     waiting_updates,
 )
-from channels.unreadable import bones
 from db.engine import Sessions
 from handlers.context import App, Slots, has_acted
 

@@ -18,31 +18,31 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.opening import finish_done, go_on, keep_the_night, open_due
 from broadcasts.progress import Progress, count_news, follow
 from broadcasts.shifting import STEP
-from channels.gateway import forget_menus
-from channels.inbound import forget_updates
-from channels.languages import language_of
+from channels.plain_text import forget_menus
 from channels.port import Outgoing
-from channels.web_store import purge
+from channels.web.store import purge
+from channels.wording import message
+from conversations.inbound import forget_updates
+from conversations.languages import language_of
+from conversations.talks import EXPIRED, LIFETIME, expired_chats, present_talk, take_expired
 from db.engine import Sessions, keys_of
 from db.erasure import settle_erasure, shuffle_rows
 from db.tables.broadcasts import Notice
 from db.tables.reports import Hidden, Report, ReportState
+from db.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
-from deliveries.conversations import EXPIRED, LIFETIME, expired_chats, present_talk, take_expired
-from deliveries.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
-from deliveries.wording import message
 from handlers.answers import EXPECT, MAY_SEND, drop_pieces
 from handlers.conversation import has_keyboard
 from handlers.reports import OFFER, REPORT
 from officers.accounts import officers_with
 from officers.permissions import TABLE, Permission, Role
-from officers.policy import Policy
 from reports.codes import Receipts
 from reports.digest import follow_digests
 from reports.forwarding import reporters_chat
 from reports.intake import count_parts, keep_unfinished, withdraw_draft
 from reports.triage import escalate_due, forget_links
+from unit.policy import Policy
 
 _T = TypeVar("_T")
 log = structlog.get_logger(__name__)

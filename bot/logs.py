@@ -10,6 +10,7 @@ Three rules, all kept where a record is rendered, so that no caller can forget t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -111,7 +112,8 @@ class _Handler(logging.StreamHandler[Any]):
     """A stream that stays quiet about records it cannot render: the standard one would print their arguments."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        self.stream.write(f"log_record_lost logger={record.name} line={record.lineno}\n")
+        with contextlib.suppress(OSError, ValueError):  # the stream itself is gone: nobody is left to be told
+            self.stream.write(f"log_record_lost logger={record.name} line={record.lineno}\n")
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import count_waiting
+from conversations.inbound import count_waiting
 from db.tables.deliveries import Delivery
 from db.tables.reports import Report, ReportState
 from deliveries.dispatch import Dispatcher

@@ -10,16 +10,17 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.opening import open_whole
+from channels.wording import message
+from db.statements import changed
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
+from db.troubles import each
 from deliveries.ledger import Lane, open_delivery
-from deliveries.troubles import each
-from deliveries.wording import message
 from officers.accounts import officers_with
 from officers.permissions import Role
-from officers.policy import Policy
 from reports.forwarding import ask_about
+from unit.policy import Policy
 
 _REASON = "restored"
 #: Nothing waits so long for its next attempt, but what a paused broadcast holds.
@@ -43,13 +44,14 @@ async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) ->
         select(Notice).where(Notice.state == NoticeState.SCHEDULED, Notice.scheduled_for <= now)
     )
     await each(session, "notice", due, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
-    waited = await session.execute(
+    waited = await changed(
+        session,
         update(Delivery)
         .where(Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]))
         .values(state=DeliveryState.UNKNOWN, reason=_REASON, settled_at=now, leased_until=None)
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False),
     )
-    found = Found(waited.rowcount, await _ask_about_reports(session, now=now, policy=policy))  # type: ignore[attr-defined]
+    found = Found(waited, await _ask_about_reports(session, now=now, policy=policy))
     await _tell(session, found, now=now)
     return found
 

@@ -20,10 +20,6 @@ _LOOK = 2.0
 Tick = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Ended(Exception):
-    """The process ends though nobody told it to; the message is one sentence for whoever runs it."""
-
-
 class LoopEnded(Exception):
     """A loop came to an end by itself; the message is its name."""
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from channels.port import Recipient
+from db.statements import changed
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, Response
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment
@@ -61,16 +62,17 @@ async def acknowledge(session: AsyncSession, chat: Recipient, broadcast_id: int,
         raise Refusal("notice.not_yours")
     fresh = 0
     for establishment_id, _, _, contact_id in mine:
-        marked = await session.execute(
+        marked = await changed(
+            session,
             update(BroadcastPlace)
             .where(
                 BroadcastPlace.broadcast_id == broadcast_id,
                 BroadcastPlace.establishment_id == establishment_id,
                 BroadcastPlace.acknowledged_at.is_(None),
             )
-            .values(acknowledged_at=now, acknowledged_by=contact_id)
+            .values(acknowledged_at=now, acknowledged_by=contact_id),
         )
-        fresh += marked.rowcount  # type: ignore[attr-defined]
+        fresh += marked
     notice = (
         await session.execute(
             select(Notice).join(Broadcast, Broadcast.notice_id == Notice.id).where(Broadcast.id == broadcast_id)

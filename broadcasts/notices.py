@@ -11,19 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.shifting import STEP, broadcasts_of, leaves_at, shift_all
 from channels.port import Attachment, Button, Outgoing, Recipient
+from channels.wording import button, from_html, html
+from db.statements import changed
 from db.tables.broadcasts import Notice as Notice
 from db.tables.broadcasts import NoticePart, NoticePlace
 from db.tables.broadcasts import NoticeState as NoticeState
 from db.tables.broadcasts import Response as Response
 from db.tables.establishments import Establishment
-from deliveries.numbers import new_number
-from deliveries.wording import button, from_html, html
 from establishments.groups import AudiencePart, audience_parts
 from officers.permissions import Actor, Permission, require
-from officers.policy import Policy
 from texts.catalogue import Html
 from texts.markup import is_blank, parse
+from texts.numbers import new_number
 from texts.refusal import Refusal
+from unit.policy import Policy
 
 #: Longest notice, characters as people see them; with our header it fits one message of every channel but plain text.
 MAX_TEXT = 3500
@@ -285,12 +286,12 @@ async def _move(
     session: AsyncSession, actor: Actor, notice_id: int, before: tuple[NoticeState, ...], after: NoticeState
 ) -> Notice:
     require(actor, Permission.WRITE_NOTICES)
-    moved = await session.execute(
-        update(Notice).where(Notice.id == notice_id, Notice.state.in_(before)).values(state=after)
+    moved = await changed(
+        session, update(Notice).where(Notice.id == notice_id, Notice.state.in_(before)).values(state=after)
     )
     notice = await session.get(Notice, notice_id, populate_existing=True)
     if notice is None:
         raise Refusal("notice.unknown")
-    if moved.rowcount != 1:  # type: ignore[attr-defined]
+    if moved != 1:
         raise Refusal("notice.not_now", number=notice.number)
     return notice

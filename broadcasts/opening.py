@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.notices import MOST_LATE, author_of, name_more, render_notice
 from broadcasts.shifting import STEP, lane_of, leaves_at, shift, shift_more
-from channels.inbound import insert_ignoring
+from channels.wording import button, message, rows
+from db.statements import changed, insert_ignoring
 from db.tables.broadcasts import (
     Broadcast,
     BroadcastPlace,
@@ -24,12 +25,11 @@ from db.tables.broadcasts import (
 )
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState
+from db.troubles import each, may_be_tried
 from deliveries.ledger import open_content, open_delivery
-from deliveries.troubles import each, may_be_tried
-from deliveries.wording import button, message, rows
-from officers.policy import Policy
-from officers.quiet import is_quiet, quiet_ends
 from texts.times import say_when
+from unit.policy import Policy
+from unit.quiet import is_quiet, quiet_ends
 
 #: How long before the quiet hours begin what is under way is put off: ticks come once a second.
 _BEFORE_NIGHT = timedelta(seconds=5)
@@ -142,12 +142,13 @@ async def keep_the_night(session: AsyncSession, *, now: datetime, policy: Policy
 async def _begin(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
     """Begin one broadcast of a notice, once per planned instant; returns its id, or None if it was begun already."""
     planned_at = notice.scheduled_for or now
-    fresh = await session.execute(
+    fresh = await changed(
+        session,
         insert_ignoring(session, Broadcast).values(
             notice_id=notice.id, planned_at=planned_at, opened_at=now, opens_after=0
-        )
+        ),
     )
-    if fresh.rowcount != 1:  # type: ignore[attr-defined]
+    if fresh != 1:
         return None
     broadcast = (
         await session.scalars(
@@ -206,15 +207,16 @@ async def _open_step(
     these = (NoticePlace.notice_id == notice.id) & (NoticePlace.establishment_id > after)
     if through is not None:
         these = these & (NoticePlace.establishment_id <= through)
-    opened = await session.execute(
+    opened = await changed(
+        session,
         insert(BroadcastPlace).from_select(
             ["broadcast_id", "establishment_id"],
             select(literal(broadcast.id), NoticePlace.establishment_id).where(these),
-        )
+        ),
     )
     await _open_deliveries(session, broadcast, notice, these, now=now, policy=policy)
     broadcast.opens_after = through
-    count: int = opened.rowcount  # type: ignore[attr-defined]
+    count = opened
     return max(1, count)
 
 

@@ -14,13 +14,13 @@ from sqlalchemy.orm import aliased
 
 from broadcasts.notices import author_of
 from broadcasts.shifting import leaves_at
+from channels.wording import Rows, button, from_html, html
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
+from db.troubles import each, may_be_tried
 from deliveries.ledger import open_delivery
-from deliveries.troubles import each, may_be_tried
-from deliveries.wording import Rows, button, from_html, html
-from officers.policy import Policy
 from texts.times import say_time
+from unit.policy import Policy
 
 #: The live message is not edited more often than this.
 EVERY = timedelta(seconds=5)

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries import ledger
-from officers.policy import Policy
-from officers.quiet import is_quiet, quiet_ends
+from unit.policy import Policy
+from unit.quiet import is_quiet, quiet_ends
 
 #: How many rows one short transaction writes, unless its caller knows better.
 STEP = 250

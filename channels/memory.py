@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from channels.gateway import (
+from channels.envelope import (
     ApiRefusal,
     Clock,
     Content,
     FileRef,
     Json,
-    MessageGateway,
     Params,
-    TextGateway,
     Upload,
     api_message,
     bad_request,
@@ -26,6 +24,8 @@ from channels.gateway import (
     private_chat,
     visitor,
 )
+from channels.own_chat import MessageGateway
+from channels.plain_text import TextGateway
 from channels.port import MediaKind
 from db.engine import Sessions
 

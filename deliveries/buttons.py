@@ -18,11 +18,11 @@ from typing import Any
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
 from channels.port import Button, Outgoing, Recipient
 from db.engine import keys_of
 from db.marks import day_of
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.statements import changed, insert_ignoring
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState
 from deliveries import copies
 from texts.refusal import Refusal
@@ -103,13 +103,14 @@ async def press(
     if not hmac.compare_digest(row.addressee, _addressee(keys, row.id, by)):
         raise Refusal("button.unknown")
     if row.once:
-        used = await session.execute(
+        used = await changed(
+            session,
             update(ButtonRow)
             .where(ButtonRow.id == row.id, ButtonRow.used_at.is_(None))
             .values(used_at=day_of(now))
-            .execution_options(synchronize_session=False)
+            .execution_options(synchronize_session=False),
         )
-        if used.rowcount != 1:  # type: ignore[attr-defined]
+        if used != 1:
             raise Refusal("button.used")
     try:
         verb, *args = json.loads(unpadded(keys.open(_PURPOSE, row.sealed, bound_to=row.id)))

@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy import ColumnElement, case, delete, literal, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
 from db.engine import keys_of
 from db.marks import day_of
+from db.statements import insert_ignoring
 from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane
 from deliveries.retry import next_delay

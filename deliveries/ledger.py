@@ -34,12 +34,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, aliased
 
-from channels.inbound import insert_ignoring
 from channels.port import Outgoing, Recipient, within_limit
 from db.base import Instant
 from db.engine import is_sqlite, keys_of, run_of
 from db.marks import day_of
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.statements import changed, insert_ignoring
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle, MediaRow
 from db.tables.deliveries import Lane as Lane
 from db.tables.deliveries import Purpose as Purpose
@@ -267,13 +267,14 @@ async def _replace_waiting(session: AsyncSession, values: Mapping[str, Any]) -> 
         "urgent": waiting.urgent or values["urgent"],
         "due_at": values["due_at"] or waiting.due_at,
     }
-    replaced = await session.execute(
+    replaced = await changed(
+        session,
         update(Delivery)
         .where(Delivery.id == waiting.id, Delivery.state == DeliveryState.PENDING)
         .values(**newer)
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False),
     )
-    if replaced.rowcount != 1:  # type: ignore[attr-defined]
+    if replaced != 1:
         return False  # claimed in this instant: the newest follows it
     await session.execute(delete(Content).where(Content.id == waiting.content_id))
     await drop_rows(session, [waiting.id])
@@ -681,13 +682,8 @@ async def _release_uploads(
     )
     if channel is not None:
         waiting = waiting.where(Delivery.channel == channel)
-    released = await session.execute(
-        update(Delivery)
-        .where(Delivery.id.in_(waiting.limit(limit)))
-        .values(due_at=None)
-        .execution_options(synchronize_session=False)
-    )
-    return int(released.rowcount)  # type: ignore[attr-defined]
+    released = update(Delivery).where(Delivery.id.in_(waiting.limit(limit))).values(due_at=None)
+    return await changed(session, released.execution_options(synchronize_session=False))
 
 
 async def _drop_superseded(session: AsyncSession, delivery_ids: Sequence[int]) -> None:

@@ -26,19 +26,20 @@ import web.app
 from bot.app import House, Line, fill_web_menu, open_database, policy_of, stop_signals, web_server
 from bot.logs import configure_logs
 from bot.settings import Settings
-from channels.inbound import count_waiting
-from channels.web import WebChat, WebGateway
+from channels.web.gateway import WebGateway
+from conversations.inbound import count_waiting
 from db.sealing import new_master_key
 from db.tables.broadcasts import Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
 from demo.selfcheck import Failed, walk
 from demo.ward import AT_WORK, CHANNEL, PERSONAS, UNIT, build_ward
-from officers.policy import Policy
 from texts.times import say_when
+from unit.policy import Policy
 from web.app import ChatPage, PortTaken
 from web.security import TooLarge, is_same_origin, read_body
 from web.sentences import LANGUAGES, preferred_language
+from web.visitor import WebChat
 
 #: Where an ordinary visitor's chat is, with a cookie of its own.
 VISITOR = "/chat"

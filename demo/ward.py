@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.notices import Draft, Response, schedule_notice
 from broadcasts.opening import open_whole
 from channels.port import Recipient
-from channels.web_store import Chat, chat_row
+from channels.web.store import Chat, chat_row
 from db.base import Base
 from db.engine import keys_of
 from db.tables.broadcasts import Broadcast, BroadcastPlace, Notice, NoticeState
@@ -35,9 +35,9 @@ from db.tables.reports import ReportState
 from db.tables.web import WebChat, WebCommands
 from establishments.registration import CONSENT_VERSION
 from officers.permissions import Actor
-from officers.policy import Policy
 from reports.intake import add_text, open_report
 from texts.folding import fold
+from unit.policy import Policy
 
 UNIT = "Công an phường Sông Trăng"
 CHANNEL = "web"

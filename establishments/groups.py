@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
+from channels.wording import plain
+from db.statements import insert_ignoring
 from db.tables.establishments import (
     Contact,
     Establishment,
@@ -18,12 +19,11 @@ from db.tables.establishments import (
     GroupMember,
     Kind,
 )
-from deliveries.wording import plain
-from establishments.areas import area_name, present_areas
 from establishments.registration import short_text
 from officers.permissions import Actor, Permission, require
 from texts.folding import fold
 from texts.refusal import Refusal
+from unit.areas import area_name, present_areas
 
 GROUP_NAME_LIMIT = 60
 ALL = "all"

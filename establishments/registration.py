@@ -11,16 +11,16 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.languages import language_of
 from channels.port import Outgoing, Recipient
+from channels.wording import button, from_html, html, message, plain
+from conversations.languages import language_of
+from db.statements import changed
 from db.tables.deliveries import Lane
 from db.tables.establishments import Contact, ContactRole, StateChange
 from db.tables.establishments import Establishment as Establishment
 from db.tables.establishments import EstablishmentState as EstablishmentState
 from db.tables.establishments import Kind as Kind
 from deliveries.ledger import open_delivery
-from deliveries.wording import button, from_html, html, message, plain
-from establishments.areas import area_name
 from officers.accounts import officers_who_may
 from officers.cards import close_cards, show_card
 from officers.permissions import Actor, Permission, require
@@ -28,6 +28,7 @@ from texts.folding import fold
 from texts.markup import clean, is_blank
 from texts.phones import say_phone
 from texts.refusal import Refusal
+from unit.areas import area_name
 
 #: The wording of the consent an owner gives; a changed wording gets a new version.
 CONSENT_VERSION = "2026-11"
@@ -158,12 +159,13 @@ async def join_by_link(session: AsyncSession, payload: str, *, by: Recipient, no
     The link itself shows that an officer knows the place, so nobody needs to approve; it works once.
     """
     place = await place_for(session, payload)
-    won = await session.execute(
+    won = await changed(
+        session,
         update(Establishment)
         .where(Establishment.id == place.id, Establishment.invite_hash == _hash(payload))
-        .values(invite_hash=None)
+        .values(invite_hash=None),
     )
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    if won != 1:
         raise Refusal("place.link_dead")
     place.consent_version = CONSENT_VERSION
     place.consented_at = now
@@ -217,15 +219,16 @@ async def decide(
     """
     officer_id = require(actor, Permission.DECIDE_PLACES)
     state = EstablishmentState.ACTIVE if approve else EstablishmentState.REJECTED
-    won = await session.execute(
+    won = await changed(
+        session,
         update(Establishment)
         .where(Establishment.id == establishment_id, Establishment.state == EstablishmentState.PENDING)
-        .values(state=state, state_reason=reason or None, decided_by=officer_id)
+        .values(state=state, state_reason=reason or None, decided_by=officer_id),
     )
     place = await session.get(Establishment, establishment_id, populate_existing=True)
     if place is None:
         raise Refusal("place.unknown")
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    if won != 1:
         raise Refusal("place.decided", code=place.code, name=place.name)
     session.add(
         StateChange(establishment_id=place.id, state=state, officer_id=officer_id, reason=reason or None, at=now)

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Place
-from deliveries.conversations import LIFETIME
-from deliveries.wording import Rows, button, from_html
+from channels.wording import Rows, button, from_html
+from conversations.talks import LIFETIME
 from handlers import conversation, understanding
 from handlers.buttons import on
 from handlers.context import Turn

@@ -16,17 +16,17 @@ from telegram import CallbackQuery, Message, Update
 from telegram.error import TelegramError
 from telegram.ext import Application, CallbackContext, ExtBot
 
-from channels.inbound import AlreadyHandled, mark_handled
 from channels.port import Asks, Outgoing, Recipient
+from channels.wording import Rows, from_html, html, plain
+from conversations.inbound import AlreadyHandled, mark_handled
 from deliveries.ledger import Lane, open_delivery
-from deliveries.wording import Rows, from_html, html, plain
 from handlers.bursts import Bursts
+from media.darkroom import Darkroom
 from officers.accounts import WHO_ASKS, asking_of, who_asked
 from officers.permissions import Actor
-from officers.policy import Policy
 from reports.codes import Attempts, NoReceiptReady, Receipts
-from reports.darkroom import Darkroom
 from texts.refusal import Refusal
+from unit.policy import Policy
 
 _T = TypeVar("_T")
 BotData = dict[str, Any]

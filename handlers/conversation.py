@@ -1,6 +1,6 @@
 """Conversations: each step asks a question and takes an answer, by button or by typing, until the flow is done.
 
-The state is a row (see deliveries.conversations): it survives a restart and ends after a day with a word.
+The state is a row (see conversations.talks): it survives a restart and ends after a day with a word.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from channels.port import Asks, Button, Media, Outgoing, Place
-from deliveries.conversations import Talk as Talk
-from deliveries.conversations import end_talk, keep_talk, present_talk
-from deliveries.wording import from_html, plain
+from channels.wording import from_html, plain
+from conversations.talks import Talk as Talk
+from conversations.talks import end_talk, keep_talk, present_talk
 from handlers import paging
 from handlers.context import Turn
 from officers.permissions import Permission

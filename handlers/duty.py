@@ -5,8 +5,8 @@ from __future__ import annotations
 from telegram import Update
 
 from channels.port import Outgoing
+from channels.wording import Rows, button, from_html, message, rows
 from deliveries.ledger import Lane, open_delivery
-from deliveries.wording import Rows, button, from_html, message, rows
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn

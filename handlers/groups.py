@@ -5,7 +5,7 @@ from __future__ import annotations
 from telegram import Update
 
 from channels.port import Outgoing
-from deliveries.wording import button, from_html, rows
+from channels.wording import button, from_html, rows
 from establishments.groups import add_member, audience_size, group_choices, make_group, rename_group
 from establishments.registration import find_places
 from handlers import conversation, paging

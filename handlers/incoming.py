@@ -14,7 +14,7 @@ from channels import api
 from channels.port import Media, MediaKind, Place
 from handlers.context import Services
 from handlers.conversation import Answer
-from reports.pictures import NotAPicture, TooLarge
+from media.pictures import NotAPicture, TooLarge
 from texts.catalogue import Html
 from texts.markup import clean
 from texts.refusal import Refusal

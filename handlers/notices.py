@@ -31,8 +31,7 @@ from broadcasts.opening import open_due
 from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
 from broadcasts.shifting import leaves_at
 from channels.port import Outgoing
-from deliveries.media import keep_media
-from deliveries.wording import Rows, button, from_html, rows
+from channels.wording import Rows, button, from_html, rows
 from establishments.groups import (
     AudienceSize,
     Member,
@@ -46,11 +45,12 @@ from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from media.files import keep_media
 from officers.permissions import Permission, require
-from officers.quiet import is_quiet, quiet_ends
 from texts.phones import say_phone
 from texts.refusal import Refusal
 from texts.times import parse_when, say_time, say_when
+from unit.quiet import is_quiet, quiet_ends
 
 _NOW, _SKIP, _SEND, _URGENT, _LATER, _NAMES = "now", "skip", "send", "urgent", "later", "names"
 #: How many names the preview shows before it says how many more there are; how many lines a list has on a page.

@@ -7,8 +7,8 @@ from dataclasses import replace
 from telegram import Update
 
 from channels.port import Outgoing, Recipient
+from channels.wording import button, from_html, message, rows
 from deliveries.ledger import Lane, open_delivery
-from deliveries.wording import button, from_html, message, rows
 from establishments.registration import short_text
 from handlers import conversation, paging
 from handlers.buttons import on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deliveries.wording import Rows, button
+from channels.wording import Rows, button
 from handlers.context import Turn
 
 #: How many stand on a page; two more are not worth a second one.

@@ -7,8 +7,7 @@ from dataclasses import replace
 from telegram import Update
 
 from channels.port import Button, Outgoing
-from deliveries.wording import button, from_html, rows
-from establishments.areas import area_name, present_areas
+from channels.wording import button, from_html, rows
 from establishments.registration import (
     ADDRESS_LIMIT,
     NAME_LIMIT,
@@ -40,6 +39,7 @@ from handlers.links import link_lines
 from officers.permissions import Permission, require
 from texts.phones import parse_phone, say_phone
 from texts.refusal import Refusal
+from unit.areas import area_name, present_areas
 
 _SKIP = "skip"
 #: How many cards are shown at once; more become a list.

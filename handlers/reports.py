@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from telegram import Update
 
-from deliveries.wording import Rows, button, rows
+from channels.wording import Rows, button, rows
 from handlers import conversation
 from handlers.answers import ANSWER, EXPECT, MAY_SEND, spare_code
 from handlers.buttons import on

@@ -11,7 +11,7 @@ from typing import Any
 from telegram import Message, Update
 from telegram.ext import CallbackQueryHandler, ChatMemberHandler, CommandHandler, MessageHandler, filters
 
-from deliveries.conversations import present_talk
+from conversations.talks import present_talk
 from establishments.registration import set_blocked
 from handlers import (
     answers,

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from telegram import Update
 
-from channels.languages import LANGUAGES, choose_language
 from channels.port import Outgoing
-from deliveries.wording import Rows, button, from_html, rows
+from channels.wording import Rows, button, from_html, rows
+from conversations.languages import LANGUAGES, choose_language
 from establishments.registration import PLACE_PREFIX, leave, places_of
 from handlers import conversation, paging, registration
 from handlers.buttons import on

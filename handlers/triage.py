@@ -7,7 +7,7 @@ from dataclasses import replace
 from telegram import Update
 
 from channels.port import Outgoing
-from deliveries.wording import button, from_html
+from channels.wording import button, from_html
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn

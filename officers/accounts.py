@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.languages import language_key
 from channels.port import Recipient
+from conversations.languages import language_key
 from db.engine import keys_of
+from db.statements import changed
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
 from deliveries.ledger import call_off_for
 from officers.permissions import TABLE, Actor, Permission, require
@@ -221,12 +222,13 @@ async def open_invitation(session: AsyncSession, payload: str, *, by: Actor, now
     ).scalar_one_or_none()
     if invitation is None or invitation.expires_at <= now:
         raise Refusal("invitation.dead")
-    claimed = await session.execute(
+    claimed = await changed(
+        session,
         update(Invitation)
         .where(Invitation.id == invitation.id, Invitation.state == InvitationState.OPEN)
-        .values(state=InvitationState.CLAIMED, channel=by.chat.channel, address=by.chat.address)
+        .values(state=InvitationState.CLAIMED, channel=by.chat.channel, address=by.chat.address),
     )
-    if claimed.rowcount != 1:  # type: ignore[attr-defined]
+    if claimed != 1:
         raise Refusal("invitation.dead")
     await session.refresh(invitation)
     if invitation.invited_by is None:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from conversations.talks import Talk, keep_talk, present_talk
 from db.tables.reports import Report, ReportState
-from deliveries.conversations import Talk, keep_talk, present_talk
 from deliveries.ledger import is_on_its_way
 from reports.forwarding import reporters_chat
 from texts.refusal import Refusal

@@ -17,19 +17,19 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
 from channels.port import Recipient
+from channels.wording import button, message
 from db.engine import keys_of
 from db.sealing import CannotOpen, padded, unpadded
+from db.statements import changed, insert_ignoring
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.digests import Digest
 from db.tables.reports import Report, ReportState
 from deliveries.ledger import open_delivery
-from deliveries.wording import button, message
 from officers.accounts import OfficerAt, actor_for
 from officers.permissions import Permission
-from officers.policy import Policy
 from texts.times import say_time
+from unit.policy import Policy
 
 #: So many reports that wait are shown one by one.
 FEW = 3
@@ -164,8 +164,8 @@ async def _keep(session: AsyncSession, heap: Heap) -> None:
     key = _filed_under(session, heap.chat)
     plain = json.dumps({**asdict(heap), "chat": str(heap.chat)}, default=datetime.isoformat).encode()
     sealed = keys_of(session).seal(_PURPOSE, padded(plain), bound_to=key)
-    fresh = await session.execute(insert_ignoring(session, Digest).values(chat=key, sealed=sealed))
-    if fresh.rowcount != 1:  # type: ignore[attr-defined]
+    fresh = await changed(session, insert_ignoring(session, Digest).values(chat=key, sealed=sealed))
+    if fresh != 1:
         row = await session.get_one(Digest, key)
         row.sealed = sealed
         await session.flush()

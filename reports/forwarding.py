@@ -11,21 +11,21 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, MediaKind, Outgoing, Place, Recipient
+from channels.wording import Rows, button, from_html, html
 from db.engine import keys_of, owe_erasure
 from db.sealing import CannotOpen
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
 from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
-from deliveries.wording import Rows, button, from_html, html
 from officers import roster
 from officers.accounts import OfficerAt, officers_who_may, officers_with
 from officers.permissions import Permission
-from officers.policy import Policy
 from reports.digest import shown_one_by_one
 from reports.sealing import ReportBox, open_link
 from texts.catalogue import Html
 from texts.times import say_time
+from unit.policy import Policy
 
 #: Who is asked when nobody takes a report: the other duty officers, the commanders, everybody.
 LAST_STEP = 3

@@ -12,17 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Media, MediaKind, Place, Recipient
 from db.engine import keys_of
 from db.marks import day_mark, random_id
+from db.statements import changed
 from db.tables.deliveries import MediaRow
 from db.tables.reports import Hidden, ReportLink, ReportPart, ReportState
 from db.tables.reports import Report as Report
-from deliveries.media import keep_media
-from deliveries.numbers import new_number
-from officers.policy import Policy
+from media.files import keep_media
 from reports import forwarding
 from reports.codes import Receipt
 from reports.sealing import Link, ReportBox, code_prefix, new_data_key, seal_link
 from texts.markup import clean, is_blank
+from texts.numbers import new_number
 from texts.refusal import Refusal
+from unit.policy import Policy
 
 #: Longest single message of a report, characters; Telegram's own limit is 4,096.
 MAX_TEXT = 4096
@@ -200,12 +201,13 @@ async def _receive(
     session: AsyncSession, report_id: int, *, now: datetime, policy: Policy, **values: object
 ) -> Report | None:
     """From draft to received, once, whoever else tries; None when it was no draft any more."""
-    won = await session.execute(
+    won = await changed(
+        session,
         update(Report)
         .where(Report.id == report_id, Report.state == ReportState.DRAFT)
-        .values(state=ReportState.RECEIVED, **values)
+        .values(state=ReportState.RECEIVED, **values),
     )
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    if won != 1:
         return None
     report = await session.get_one(Report, report_id, populate_existing=True)
     report.received_at = now

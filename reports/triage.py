@@ -12,20 +12,20 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Place, Recipient
+from channels.wording import Rows, button, html, message
 from db.engine import keys_of
 from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing
+from db.statements import changed
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
 from db.tables.reports import Hidden, Report, ReportLink
 from db.tables.reports import ReportState as ReportState
+from db.troubles import each, may_be_tried
 from deliveries.ledger import open_delivery
-from deliveries.troubles import each, may_be_tried
-from deliveries.wording import Rows, button, html, message
 from officers import roster
 from officers.accounts import chats_of
 from officers.permissions import Actor, Permission, require
-from officers.policy import Policy
 from reports import forwarding
 from reports.answers import expect_answer, report_to_answer
 from reports.codes import Tried
@@ -35,6 +35,7 @@ from texts.catalogue import Html
 from texts.markup import clean, is_blank
 from texts.refusal import Refusal
 from texts.times import say_time
+from unit.policy import Policy
 
 log = structlog.get_logger(__name__)
 
@@ -65,15 +66,16 @@ async def take_report(
         Refusal: may not; `report.taken_by` when a colleague was faster.
     """
     officer_id = require(actor, Permission.HANDLE_REPORTS)
-    won = await session.execute(
+    won = await changed(
+        session,
         update(Report)
         .where(Report.id == report_id, Report.state == ReportState.RECEIVED)
-        .values(state=ReportState.TAKEN, taken_by=officer_id)
+        .values(state=ReportState.TAKEN, taken_by=officer_id),
     )
     report = await session.get(Report, report_id, populate_existing=True)
     if report is None:
         raise Refusal("report.unknown")
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    if won != 1:
         raise await _taken_already(session, report, policy)
     report.hidden = replace(report.hidden, taken_at=now, escalates_at=None)
     line = html("vi", "forward.taken", name=actor.name, time=say_time(now, policy.zone))
@@ -189,13 +191,10 @@ async def close_report(
     if outcome not in OUTCOMES:
         raise Refusal("button.unknown")
     report = await report_to_close(session, actor, report_id)
-    won = await session.execute(
-        update(Report)
-        .where(Report.id == report_id, Report.state.in_(_OPEN))
-        .values(state=outcome)
-        .execution_options(synchronize_session=False)
+    won = await changed(
+        session, update(Report).where(Report.id == report_id, Report.state.in_(_OPEN)).values(state=outcome)
     )
-    if won.rowcount != 1:  # type: ignore[attr-defined]
+    if won != 1:
         raise Refusal("report.not_open", number=report.number)
     await session.refresh(report)
     report.closed_at = now

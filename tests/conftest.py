@@ -6,8 +6,10 @@ Tests that take `sessions` run on SQLite and on a real PostgreSQL; `TEST_DATABAS
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -283,3 +285,18 @@ def _chromium() -> str | None:
         if installed:
             return str(installed[-1])
     return None
+
+
+@pytest.fixture
+def logging_as_before():
+    """Puts the process's logging back as it was: what is configured for one test must not write for the next."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = list(root.handlers), root.level
+    named = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    levels = {logger: logger.level for logger in named}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for logger, before in levels.items():
+        logger.setLevel(before)
+    sys.excepthook = hook

@@ -20,16 +20,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.app import Line
-from channels.inbound import waiting_updates
 from channels.memory import MemoryGateway
 from channels.sender import RESENT
+from conversations.inbound import waiting_updates
+from conversations.talks import present_talk
 from db.engine import Sessions
 from db.tables.broadcasts import BroadcastPlace, Notice
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment
 from db.tables.officers import Officer, Role, Shift
 from db.tables.reports import Report
-from deliveries.conversations import present_talk
 from reports.forwarding import read_report
 from tests.worlds import Clock, Person, TelegramLike, World, phrase
 

@@ -8,10 +8,10 @@ from channels.port import Recipient
 from db.engine import Sessions
 from db.tables.establishments import Contact, ContactRole, Establishment, EstablishmentState, Kind
 from db.tables.officers import Officer, OfficerChat, Role, Shift
-from establishments.areas import add_area
 from officers.accounts import actor_for
 from officers.permissions import Actor
 from texts.folding import fold
+from unit.areas import add_area
 
 
 class Factory:

@@ -13,9 +13,10 @@ import httpx
 from prometheus_client import CollectorRegistry, Counter
 from starlette.applications import Starlette
 
-from channels.web import WebChat, WebGateway
+from channels.web.gateway import WebGateway
 from db.engine import Sessions
 from web.app import ChatPage, WebServer, WebSettings, build_web
+from web.visitor import WebChat
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 #: Another one on loopback than the proxies that are trusted: a visitor as the world's are.

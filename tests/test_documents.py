@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bot import __version__
-from bot.cli import cli
 from bot.settings import Settings
+from commands.cli import cli
 from handlers.routes import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from deliveries.wording import plain
+from channels.wording import plain
 from tests.botapi import FakeBotApi, Fault, Person
 from tests.processes import BotProcess, running, settings_for, sqlite_url, url_of
 from tests.worlds import phrase, picture

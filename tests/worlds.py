@@ -33,16 +33,17 @@ from structlog.testing import capture_logs
 from bot.app import House, Line
 from channels.memory import MemoryGateway, MemoryTextGateway
 from channels.port import Limits, MediaKind, Recipient
-from channels.web import WebChat, WebGateway, address_of
+from channels.web.gateway import WebGateway
+from channels.wording import catalogue, plain
 from db.engine import Sessions
 from db.tables.officers import Role
 from deliveries.ledger import next_due_at
-from deliveries.wording import catalogue, plain
 from officers.permissions import Actor
-from officers.policy import Policy
 from tests.factories import Factory
 from texts.markup import parse
+from unit.policy import Policy
 from web.app import ChatPage, WebSettings, build_web
+from web.visitor import WebChat, address_of
 
 KINDS = ("telegram", "web", "text")
 UNIT = "Công an Phường 2"

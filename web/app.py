@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import Scope
 
-from channels.web import Hub
+from channels.web.hub import Hub
 from db.engine import Sessions
 from web.chat import ChatPage, ChatRoutes, Floods, WebSettings
 from web.door import Door

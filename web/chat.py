@@ -1,4 +1,4 @@
-"""The routes of the chat page; the HTTP side of `channels.web.WebChat`."""
+"""The routes of the chat page; the HTTP side of `web.visitor.WebChat`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from starlette.routing import BaseRoute, Route
 from starlette.templating import Jinja2Templates
 from starlette.types import Receive, Scope, Send
 
-from channels.gateway import Upload
+from channels.envelope import Upload
 from channels.port import MediaKind
-from channels.web import MAX_FILE, PageEvent, WebChat, WebRefusal, address_of
+from channels.web.files import MAX_FILE
 from web.limits import Full, Held, Limits, Room, Seats
 from web.security import Cookies, Limiter, Rate, TooLarge, client_of, is_same_origin, limited, read_body
 from web.sentences import LANGUAGES, preferred_language, sentence
+from web.visitor import PageEvent, WebChat, WebRefusal, address_of
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from channels.inbound import InboundStore
+from conversations.inbound import InboundStore
 from db.engine import Sessions
 from web.security import TooLarge, read_body
 

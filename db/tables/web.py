@@ -2,7 +2,7 @@
 
 None of these tables says whose a row is, or which rows are one chat's: a row is found by the keyed hash of what it is
 of, all else is sealed, and `day` is a keyed mark. Nothing here equals anything in another table, and no row has a place
-that tells when it came: its place is its key. `channels.web_store` writes and reads them.
+that tells when it came: its place is its key. `channels.web.store` writes and reads them.
 """
 
 from __future__ import annotations

@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from bot import doctor, standing
-from bot.forward_clock import TRUST, ForwardClock
 from bot.settings import Settings
 from broadcasts.notices import Draft, Response, schedule_notice
+from commands import doctor
+from db import standing
 from db.engine import Sessions
+from db.forward_clock import TRUST, ForwardClock
 from db.tables.broadcasts import Notice, NoticeState
 from db.tables.officers import Role
 from db.tables.reports import Report

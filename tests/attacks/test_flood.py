@@ -34,13 +34,13 @@ from db.tables.reports import Report, ReportState
 from deliveries.dispatch import Dispatcher
 from deliveries.pace import Pace
 from handlers.bursts import AT_ONCE
-from officers.policy import Policy
 from reports.digest import FEW
 from reports.forwarding import read_report
 from tests.bot.test_inbox import UNREADABLE, words
 from tests.conftest import KEYS, NOW
 from tests.factories import Factory
 from tests.worlds import Clock
+from unit.policy import Policy
 
 OFFICER = Recipient("telegram", "900")
 ACCOUNTS = range(1, 31)

@@ -18,16 +18,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from channels.web import WebChat, WebGateway
+from channels.web.gateway import WebGateway
 from db.engine import Sessions
 from demo.house import Demo, DemoClock
-from officers.policy import Policy
 from tests.conftest import KEYS
 from tests.processes import free_port, running, sqlite_url
 from tests.serving import NOW, STRANGER, application, serving
 from tests.test_architecture import SOURCES
+from unit.policy import Policy
 from web.app import WebServer, build_metrics
 from web.security import Callers, client_of
+from web.visitor import WebChat
 
 HTTPS = "https://binhyen.example.vn"
 #: New chats one client may open at once.

@@ -21,7 +21,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from channels.inbound import store_updates, waiting_updates
+from conversations.inbound import store_updates, waiting_updates
 from db.engine import Sessions
 from tests.botapi import FakeBotApi
 from tests.conftest import KEYS

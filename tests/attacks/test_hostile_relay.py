@@ -23,10 +23,10 @@ from channels.telegram import TelegramChannel
 from db.engine import Sessions
 from handlers.context import Services
 from handlers.incoming import fetch_file as fetch_for
-from officers.policy import Policy
 from tests.botapi import FakeBotApi, Fault
 from tests.conftest import KEYS
 from texts.refusal import Refusal
+from unit.policy import Policy
 
 SECRET = b"a2V5IG9mIHRoZSB0ZXN0cywgdGhpcnR5IHR3byBieXQ="
 LIMIT = 20 * 1024 * 1024

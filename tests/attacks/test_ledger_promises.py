@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from channels.gateway import ApiRefusal, Json
+from channels.envelope import ApiRefusal, Json
 from channels.port import Attachment, Button, Limits, Media, Outgoing, Recipient
 from channels.sender import Sender
 from channels.telegram import TelegramChannel
+from channels.wording import plain
 from db.engine import Sessions, is_sqlite
 from db.marks import day_of
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
@@ -24,9 +25,8 @@ from db.tables.officers import Role
 from deliveries import ledger
 from deliveries.dispatch import Dispatcher
 from deliveries.ledger import LEASE, Outcome
-from deliveries.media import keep_media, load_media
 from deliveries.pace import Pace
-from deliveries.wording import plain
+from media.files import keep_media, load_media
 from tests.botapi import FakeBotApi, Fault
 from tests.conftest import KEYS
 from tests.deliveries.conftest import Post, WatchedGateway

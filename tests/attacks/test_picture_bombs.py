@@ -25,9 +25,9 @@ from sqlalchemy import func, select
 
 from db.engine import Sessions
 from db.tables.troubles import Trouble
-from reports import darkroom, pictures
-from reports.darkroom import Darkroom
-from reports.pictures import NotAPicture, TooLarge, clean_picture
+from media import darkroom, pictures
+from media.darkroom import Darkroom
+from media.pictures import NotAPicture, TooLarge, clean_picture
 from tests.conftest import KEYS, NOW
 from tests.worlds import World, phrase, picture
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from channels.web import address_of
 from db.engine import Sessions
 from db.sealing import KeyRing
 from tests.conftest import KEYS
 from tests.serving import application
 from web.security import Cookies
+from web.visitor import address_of
 
 HTTPS = "https://binhyen.example.vn"
 HTTP = "http://127.0.0.1:8080"

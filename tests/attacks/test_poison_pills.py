@@ -29,7 +29,7 @@ from db.tables.deliveries import Delivery, MediaContent, MediaHandle
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportPart, ReportState
 from db.tables.troubles import Trouble
-from deliveries.troubles import each
+from db.troubles import each
 from tests.conftest import KEYS
 from tests.worlds import World, open_world, phrase
 

@@ -24,12 +24,13 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
-from bot import restored, standing
-from bot.standing import Mark, Outside
+from bot import restored
 from broadcasts.notices import Draft, Response, schedule_notice
 from channels.port import Recipient
+from db import standing
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
+from db.standing import Mark, Outside
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.officers import Role

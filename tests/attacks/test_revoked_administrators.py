@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bot import doctor
 from bot.settings import Settings
 from channels.port import Recipient
+from commands import doctor
 from db.engine import Sessions
 from db.tables.officers import Officer, Role
 from officers.accounts import actor_for, revoke_officer, sync_administrators

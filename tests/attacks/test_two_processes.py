@@ -30,9 +30,9 @@ from structlog.testing import capture_logs
 
 from bot import supervision
 from bot.app import run
-from bot.lock import _LOCK, Superseded
 from bot.settings import Settings
-from bot.supervision import Ended, LoopEnded, Ticks, supervised
+from bot.supervision import LoopEnded, Ticks, supervised
+from db.lock import _LOCK, Ended, Superseded
 from db.sealing import new_master_key
 from tests.botapi import FakeBotApi
 from tests.processes import running, settings_for, sqlite_url, url_of

@@ -24,17 +24,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from telegram import BotCommand, BotCommandScopeChat, InlineKeyboardButton, InlineKeyboardMarkup
 
-from channels.gateway import Content, Upload
+from channels.envelope import Content, Upload
 from channels.memory import MemoryTextGateway
 from channels.port import Recipient
-from channels.web import WebChat, WebGateway, address_of
-from channels.web_store import erase_messages
+from channels.web.gateway import WebGateway
+from channels.web.store import erase_messages
 from db.base import Base
 from db.engine import Sessions, is_sqlite
 from db.marks import keyed_id
 from tests.conftest import KEYS, NOW, Opened
 from tests.factories import Factory
 from tests.worlds import Clock
+from web.visitor import WebChat, address_of
 
 OURS = ("web_chats", "web_messages", "web_posts", "web_files", "web_commands", "text_menus")
 VISITORS = [address_of(f"{number:043d}") for number in range(36)]

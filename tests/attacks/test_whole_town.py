@@ -23,8 +23,8 @@ from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
 from deliveries.ledger import claim
-from officers.policy import Policy
 from reports.codes import Receipts
+from unit.policy import Policy
 
 PLACES = 12 * STEP
 #: A step writes three rows a place, and steps grow to four times STEP on a fast machine.

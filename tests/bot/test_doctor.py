@@ -18,9 +18,9 @@ from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.app import open_database
-from bot.doctor import examine
 from bot.settings import Settings
 from channels.port import Outgoing, Recipient
+from commands.doctor import examine
 from db.engine import Sessions
 from db.sealing import new_master_key
 from db.tables.deliveries import Delivery, DeliveryState
@@ -217,7 +217,7 @@ async def test_a_clock_that_is_behind_is_wrong(unit: SimpleNamespace, capsys: py
 async def test_a_full_disk_is_wrong(
     unit: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=100 * 2**20))
+    monkeypatch.setattr("commands.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=100 * 2**20))
 
     code, said = await examined(unit.settings, capsys)
 
@@ -285,9 +285,9 @@ async def test_the_public_address_must_lead_to_us(
         assert address == "https://binhyen.example.vn/readyz"
         return {"ready": True}
 
-    monkeypatch.setattr("bot.doctor._get", nothing)
+    monkeypatch.setattr("commands.doctor._get", nothing)
     astray = await examined(public, capsys)
-    monkeypatch.setattr("bot.doctor._get", ours)
+    monkeypatch.setattr("commands.doctor._get", ours)
     right = await examined(public, capsys)
     here = await examined(unit.settings.model_copy(update={"public_url": "http://127.0.0.1:8080"}), capsys)
 

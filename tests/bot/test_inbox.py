@@ -16,7 +16,7 @@ from telegram import Update
 from telegram.ext import CommandHandler, TypeHandler
 
 from bot.inbox import Inbox
-from channels.inbound import (
+from conversations.inbound import (
     ATTEMPTS,
     InboundStore,
     count_waiting,

@@ -37,12 +37,8 @@ CANARIES = {TOKEN, OTHER_TOKEN, REPORT, PHONE, SECRET, "canary", "345678", "345 
 
 
 @pytest.fixture(params=["console", "json"])
-def output(request, monkeypatch):
+def output(request, logging_as_before):
     """What is logged at DEBUG, with the process's logging as it was afterwards."""
-    root, hook = logging.getLogger(), sys.excepthook
-    handlers, level = list(root.handlers), root.level
-    named = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
-    levels = {logger: logger.level for logger in named}
     stream = io.StringIO()
     settings = Settings(
         _env_file=None,
@@ -52,12 +48,7 @@ def output(request, monkeypatch):
         log_format=request.param,
     )
     configure_logs(settings, stream=stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for logger, before in levels.items():
-        logger.setLevel(before)
-    sys.excepthook = hook
+    return stream
     structlog.reset_defaults()
 
 

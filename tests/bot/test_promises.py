@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from bot.app import _telegram, policy_of
 from bot.settings import Settings
 from broadcasts.shifting import leaves_at
-from channels.web import WebChat, WebGateway
+from channels.web.gateway import WebGateway
 from db.engine import Sessions
 from db.tables.broadcasts import Notice
 from db.tables.officers import Role
@@ -26,6 +26,7 @@ from tests.worlds import open_world, phrase
 from texts.catalogue import LANGUAGES, Catalogue
 from web.app import ChatPage, WebSettings, build_web
 from web.sentences import _SENTENCES, sentence
+from web.visitor import WebChat
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

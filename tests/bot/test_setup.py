@@ -18,14 +18,14 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from bot.app import open_database
-from bot.cli import cli
 from bot.settings import Settings, load_settings
-from bot.setup import parse_areas, write_settings
 from channels.port import Recipient
+from commands.cli import cli
+from commands.setup import parse_areas, write_settings
 from db.tables.officers import Invitation, Role
-from establishments.areas import present_areas
 from officers.accounts import actor_for, open_invitation
 from officers.permissions import Actor
+from unit.areas import present_areas
 
 TOKEN = "123456789:AAbbccddeeffgghhii"
 PAYLOAD = re.compile(r"/start (o[\w-]+)")

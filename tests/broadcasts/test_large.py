@@ -21,6 +21,7 @@ from broadcasts.opening import finish_done, go_on, open_due
 from broadcasts.progress import count_news, count_progress, follow
 from broadcasts.shifting import STEP
 from channels.port import Recipient
+from channels.wording import message
 from db.tables.broadcasts import (
     Broadcast,
     BroadcastPlace,
@@ -34,10 +35,9 @@ from db.tables.broadcasts import (
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
 from deliveries.ledger import claim, next_due_at, open_delivery
-from deliveries.wording import message
 from establishments.groups import audience_parts, audience_size, members
 from establishments.registration import set_blocked
-from officers.policy import Policy
+from unit.policy import Policy
 
 PLACES = 4 * STEP + 7
 CHANNEL = "memory"

@@ -13,8 +13,8 @@ from channels.port import Recipient
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries.ledger import claim
-from officers.policy import Policy
 from tests.worlds import phrase
+from unit.policy import Policy
 
 LAN, BINH = Recipient("memory", "lan"), Recipient("memory", "binh")
 POLICY = Policy()

@@ -27,8 +27,8 @@ from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState
 from establishments.registration import leave, set_blocked
 from officers.permissions import Actor, Role
-from officers.policy import Policy
 from texts.refusal import Refusal
+from unit.policy import Policy
 
 LAN, NIGHT, MINH, BINH = (Recipient("memory", name) for name in ("lan", "dem", "minh", "binh"))
 POLICY = Policy()

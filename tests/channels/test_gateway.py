@@ -21,8 +21,9 @@ from telegram import (
 from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError, RetryAfter
 
 from channels.api import call, fetch_file
-from channels.gateway import ApiRefusal, Json, forget_menus, update_number
+from channels.envelope import ApiRefusal, Json, update_number
 from channels.memory import MemoryGateway, MemoryTextGateway
+from channels.plain_text import forget_menus
 from db.sealing import KeyRing
 from db.tables.web import TextMenu
 from texts.markup import utf16_len

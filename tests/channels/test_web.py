@@ -27,18 +27,21 @@ from telegram import (
 )
 from telegram.error import BadRequest
 
-from channels import web, web_store
 from channels.api import Unreachable, fetch_file
-from channels.gateway import Upload
-from channels.inbound import waiting_updates
+from channels.envelope import Upload
 from channels.port import Attachment, Button, Media, Outgoing, Recipient, RecipientGone, Rejected
 from channels.sender import Sender
-from channels.web import WebChat, WebGateway, WebRefusal, address_of
-from channels.web_store import chat_count, erase_messages, find_chat, purge
+from channels.web import store as web_store
+from channels.web.files import MAX_FILE
+from channels.web.gateway import WebGateway
+from channels.web.store import chat_count, erase_messages, find_chat, purge
+from conversations.inbound import waiting_updates
 from db.base import Base
 from db.engine import Sessions
 from db.sealing import KeyRing
 from db.tables.web import WebFile, WebMessage
+from web import visitor
+from web.visitor import WebChat, WebRefusal, address_of
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 LAN, MINH = address_of("a" * 43), address_of("b" * 43)
@@ -372,7 +375,7 @@ async def test_a_photo_that_is_none_is_kept_as_a_document(chat, updates):
     assert all(update.message.document for update in await updates())
 
 
-@pytest.mark.parametrize("content, code", [(b"", "empty"), (b"x" * (web.MAX_FILE + 1), "too_large")])
+@pytest.mark.parametrize("content, code", [(b"", "empty"), (b"x" * (MAX_FILE + 1), "too_large")])
 async def test_a_file_has_one_byte_to_20_mebibytes(chat, content, code):
     with pytest.raises(WebRefusal, match=code):
         await chat.post_file(LAN, "document", Upload("a", "", content), "nonce-01")
@@ -552,7 +555,7 @@ async def test_the_oldest_of_too_many_streams_is_closed(chat):
 
 
 async def test_a_quiet_stream_shows_that_it_lives_and_finds_what_others_wrote(chat, bot, monkeypatch, sessions):
-    monkeypatch.setattr(web, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(visitor, "PING_SECONDS", 0.05)
     elsewhere = WebGateway(sessions, clock=lambda: NOW).bot()
     async with elsewhere, aclosing(chat.subscribe(LAN)) as events:
         assert [name for name, _ in await take(events, 2)] == ["hello", "ping"]

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from channels.gateway import Content, Json
+from channels.envelope import Content, Json
 from channels.memory import MemoryGateway
 from channels.port import Limits, Outgoing, Recipient
 from channels.sender import Sender
+from channels.wording import plain
 from db.engine import Sessions
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries.dispatch import Dispatcher
 from deliveries.ledger import open_delivery
-from deliveries.media import load_media
 from deliveries.pace import Pace
-from deliveries.wording import plain
+from media.files import load_media
 from tests.worlds import Clock
 
 

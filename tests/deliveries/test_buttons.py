@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from channels.gateway import ApiRefusal
+from channels.envelope import ApiRefusal
 from channels.port import Button, Outgoing, Recipient
 from db.marks import day_of
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from channels.gateway import ApiRefusal
+from channels.envelope import ApiRefusal
 from channels.port import Button, Outgoing, Recipient
 from db.tables.deliveries import DeliveryState, Lane
 from deliveries.buttons import press

@@ -25,7 +25,7 @@ from db.tables.reports import Report, ReportState
 from demo.house import Demo, DemoClock, beginning, run_demo, running_demo
 from demo.selfcheck import Failed, Phone, walk
 from demo.ward import AREAS, BUSINESSES, PERSONAS, ROOMS
-from officers.policy import Policy
+from unit.policy import Policy
 
 #: A Monday morning, 09:00 in Viet Nam.
 MORNING = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -33,7 +33,7 @@ CLOSED = (ReportState.RESOLVED, ReportState.UNFOUNDED, ReportState.HANDED_OVER)
 
 
 @pytest.fixture(autouse=True)
-def _folders_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _folders_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logging_as_before: None) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 

@@ -17,8 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from channels.inbound import waiting_updates
-from channels.web import MAX_FILE
+from channels.web.files import MAX_FILE
+from conversations.inbound import waiting_updates
 from db.engine import Sessions
 from tests.conftest import KEYS
 from tests.processes import free_port

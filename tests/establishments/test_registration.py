@@ -11,7 +11,6 @@ from sqlalchemy import select
 from channels.port import Recipient
 from db.tables.deliveries import Delivery
 from db.tables.establishments import Contact, ContactRole, Establishment, EstablishmentState, Kind, StateChange
-from establishments.areas import add_area, area_name, present_areas
 from establishments.groups import add_member, group_choices, group_name, make_group, members, rename_group
 from establishments.registration import (
     Application,
@@ -29,6 +28,7 @@ from establishments.registration import (
 )
 from officers.permissions import Role
 from texts.refusal import Refusal
+from unit.areas import add_area, area_name, present_areas
 
 LAN, MINH, BINH, CHI = (Recipient("memory", name) for name in ("lan", "minh", "binh", "chi"))
 HOA_SEN = Application(Kind.GUESTHOUSE, "Nhà nghỉ Hoa Sen", "12 Phan Đình Phùng", "+84912345678", None)

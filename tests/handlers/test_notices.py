@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, func, select
 
-from channels.gateway import ApiRefusal
+from channels.envelope import ApiRefusal
 from db.tables.broadcasts import BroadcastPlace
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import EstablishmentState, Kind

@@ -20,10 +20,10 @@ from officers.accounts import (
     sync_administrators,
 )
 from officers.permissions import TABLE, Actor, Permission, Role, require
-from officers.policy import Policy
-from officers.quiet import is_quiet, quiet_ends
 from officers.roster import LONGEST_SHIFT, end_shift, hand_over, on_duty, shifts_at, start_shift
 from texts.refusal import Refusal
+from unit.policy import Policy
+from unit.quiet import is_quiet, quiet_ends
 
 LAN, BINH, CHI, DUNG = (Recipient("memory", name) for name in ("lan", "binh", "chi", "dung"))
 NOBODY = Actor(LAN)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from reports.pictures import NotAPicture, clean_picture
+from media.pictures import NotAPicture, clean_picture
 from tests.worlds import picture
 
 SECRET = "10.7769, 106.7009"

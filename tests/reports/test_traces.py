@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import func, select, update
 
-from channels.gateway import ApiRefusal
+from channels.envelope import ApiRefusal
 from channels.port import Recipient
 from db.tables.deliveries import Delivery
 from db.tables.officers import Role

@@ -12,7 +12,6 @@ from channels.port import Media, Place, Recipient
 from db.tables.deliveries import Content, Delivery, Lane, MediaRow
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
 from officers.permissions import Role
-from officers.policy import Policy
 from reports.codes import NoReceiptReady, Receipt, Receipts, candidates, whose
 from reports.forwarding import read_report
 from reports.intake import (
@@ -41,6 +40,7 @@ from reports.triage import (
     take_report,
 )
 from texts.refusal import Refusal
+from unit.policy import Policy
 
 LAN, DUTY, CHIEF, ADMIN = (Recipient("memory", name) for name in ("lan", "dung", "chi", "quan"))
 POLICY = Policy()

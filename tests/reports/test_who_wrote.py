@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from channels.web import WebChat
 from db.sealing import padded, unpadded
 from db.tables import web
 from db.tables.deliveries import MediaContent, MediaRow
 from db.tables.officers import Role
 from db.tables.reports import ReportPart
 from tests.worlds import World, phrase
+from web.visitor import WebChat
 
 
 async def _all(world: World, table: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 import handlers
 from broadcasts.acknowledgements import _WHY_ORDER
 from broadcasts.notices import NoticeState, Response
-from deliveries.wording import plain
+from channels.wording import plain
 from establishments.registration import EstablishmentState, Kind
 from handlers.buttons import verbs
 from handlers.routes import COMMANDS, Command
@@ -20,7 +20,10 @@ from texts.markup import utf16_len
 CATALOGUE = Catalogue.load()
 ROOT = Path(handlers.__file__).parents[1]
 #: Packages that are run; "bot" also begins the names of modules, so its two keys are asked for by themselves.
-PACKAGES = ("bot", "broadcasts", "channels", "deliveries", "establishments", "handlers", "officers", "reports", "texts")
+PACKAGES = (
+    *("commands", "bot", "handlers", "broadcasts", "reports", "establishments", "officers", "unit"),
+    *("conversations", "deliveries", "media", "channels", "texts"),
+)
 #: Calls whose first or second argument is a key even when a verb has the same name.
 SPEAKING = {"say", "html", "plain", "message", "button", "Refusal", "tell_reporter"}
 KEY = re.compile(r"[a-z_]+\.[a-z_]*[a-z]")

@@ -12,12 +12,13 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from channels.inbound import waiting_updates
-from channels.web import WebChat, WebGateway
+from channels.web.gateway import WebGateway
+from conversations.inbound import waiting_updates
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
 from web.app import ChatPage, PortTaken, WebServer, WebSettings, build_web
+from web.visitor import WebChat
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 SECRET = {"X-Telegram-Bot-Api-Secret-Token": "right"}

@@ -18,14 +18,16 @@ from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from channels.api import call
-from channels.inbound import waiting_updates
-from channels.web import MAX_FILE, WebChat, WebGateway, address_of
+from channels.web.files import MAX_FILE
+from channels.web.gateway import WebGateway
+from conversations.inbound import waiting_updates
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
 from web.app import ChatPage, WebServer, WebSettings, build_web
 from web.security import Limiter, Rate
 from web.sentences import _SENTENCES, preferred_language
+from web.visitor import WebChat, address_of
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 ORIGIN = "http://test"

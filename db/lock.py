@@ -20,8 +20,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.supervision import Ended
-
 log = structlog.get_logger(__name__)
 
 #: PostgreSQL's advisory locks are numbers; this one is ours ("binhyen" in ASCII, 56 bits).
@@ -35,6 +33,10 @@ _OUT_OF_REACH = (SQLAlchemyError, OSError, TimeoutError)
 
 class AlreadyRunning(Exception):
     """Another process works on this database."""
+
+
+class Ended(Exception):
+    """The process ends though nobody told it to; the message is one sentence for whoever runs it."""
 
 
 class Superseded(Ended):

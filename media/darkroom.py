@@ -20,9 +20,9 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.engine import keys_of
-from deliveries.troubles import count_attempt, forget_attempts
-from reports import pictures
-from reports.pictures import NotAPicture, TooLarge
+from db.troubles import count_attempt, forget_attempts
+from media import pictures
+from media.pictures import NotAPicture, TooLarge
 
 #: How long a picture may take, seconds; its processor time is limited as well.
 _SECONDS = 30
@@ -40,7 +40,7 @@ class Darkroom:
         self._door = asyncio.Lock()
 
     async def clean(self, begin: Begin, content: bytes, *, now: datetime) -> bytes:
-        """The picture as `reports.pictures.clean_picture` makes it.
+        """The picture as `media.pictures.clean_picture` makes it.
 
         Two short transactions stand around the work: the attempt is counted before it is made.
 

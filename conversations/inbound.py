@@ -61,13 +61,6 @@ class Waiting:
     raw: Mapping[str, Any] | None
 
 
-def insert_ignoring(session: AsyncSession, table: Any) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that leaves rows already there as they are."""
-    if is_sqlite(session):
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
-
-
 def mark_of(keys: KeyRing, channel: str, update_id: int) -> str:
     """What an update is filed under."""
     return keys.fingerprint("inbound-update", channel, str(update_id))

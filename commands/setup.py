@@ -21,12 +21,12 @@ from bot.app import open_database
 from bot.settings import BadSettings, Settings, key_file, load_settings
 from channels.telegram import TelegramChannel
 from db.engine import Sessions
-from establishments.areas import add_area, present_areas
 from establishments.registration import short_text
 from officers.accounts import first_invitation, officers_with
 from officers.permissions import Role
 from texts.folding import fold
 from texts.refusal import Refusal
+from unit.areas import add_area, present_areas
 
 _NAME_LIMIT = 80
 _AREA_LIMIT = 120

@@ -1,6 +1,6 @@
 """A clean view copy of a picture: same pixels, nothing else.
 
-Run as a script it is the child process of `reports.darkroom`: a picture on stdin becomes a clean one on stdout. It
+Run as a script it is the child process of `media.darkroom`: a picture on stdin becomes a clean one on stdout. It
 imports nothing of ours, so that the child starts fast and knows no secret.
 """
 
@@ -35,7 +35,7 @@ class TooLarge(NotAPicture):
 
 
 def clean_picture(content: bytes, *, most_pixels: int = _MOST_PIXELS) -> bytes:
-    """The picture as a fresh JPEG without EXIF, position, comments or thumbnails; slow and hungry: `reports.darkroom`
+    """The picture as a fresh JPEG without EXIF, position, comments or thumbnails; slow and hungry: `media.darkroom`
     calls it where it can do no harm.
 
     Raises:

@@ -10,11 +10,10 @@ import structlog
 from telegram.error import BadRequest, Forbidden, TelegramError
 
 from channels.api import api_id, call
-from channels.languages import language_of
 from channels.port import Recipient
-from db.engine import Sessions
-from deliveries.wording import plain
-from handlers.context import App
+from channels.wording import plain
+from conversations.languages import language_of
+from handlers.context import App, Sessions
 from handlers.routes import COMMANDS
 from officers.accounts import officers_with
 from officers.permissions import TABLE, Role

@@ -23,14 +23,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from telegram.error import InvalidToken, TelegramError
 
 from bot.settings import Settings, key_file
-from bot.setup import bot_username
-from bot.standing import newest_seen
+from commands.setup import bot_username
 from db.engine import Sessions, make_engine
 from db.marks import day_of
 from db.sealing import KeyRing, new_master_key
+from db.standing import newest_seen
 from db.tables.deliveries import Delivery, DeliveryState
+from db.troubles import all_parked
 from db.upgrade import alembic_config
-from deliveries.troubles import all_parked
 from officers import roster
 from officers.accounts import is_administrator_invited, officers_with, revoked_in_chat
 from officers.permissions import Role

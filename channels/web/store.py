@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.gateway import Content, FileRef, Json
-from channels.inbound import insert_ignoring
+from channels.envelope import Content, FileRef, Json
 from channels.port import Recipient
 from db.engine import keys_of
 from db.marks import day_mark, day_of, days_until, keyed_id
 from db.sealing import KeyRing, padded, unpadded
+from db.statements import insert_ignoring
 from db.tables import web as rows
 
 _CHAT, _MESSAGE, _CHANGE, _POST, _FILE, _COMMANDS = (

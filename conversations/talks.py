@@ -12,12 +12,12 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
 from channels.port import Recipient
 from db.engine import keys_of
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.statements import changed, insert_ignoring
 from db.tables.conversations import Conversation
-from deliveries.troubles import may_be_tried
+from db.troubles import may_be_tried
 
 #: A conversation nobody goes on with ends after this long, with a word.
 LIFETIME = timedelta(hours=24)
@@ -71,8 +71,8 @@ async def keep_talk(session: AsyncSession, talk: Talk, *, now: datetime) -> None
     }
     plain = padded(json.dumps(body, ensure_ascii=False).encode())
     values = {"sealed": keys.seal(_PURPOSE, plain, bound_to=key), "hour": _hour_mark(keys, ends_at)}
-    fresh = await session.execute(insert_ignoring(session, Conversation).values(chat=key, **values))
-    if fresh.rowcount != 1:  # type: ignore[attr-defined]
+    fresh = await changed(session, insert_ignoring(session, Conversation).values(chat=key, **values))
+    if fresh != 1:
         await session.execute(update(Conversation).where(Conversation.chat == key).values(**values))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from officers.policy import Policy
+from unit.policy import Policy
 
 
 def is_quiet(at: datetime, policy: Policy) -> bool:

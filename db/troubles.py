@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, String, cast, delete, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
 from db.marks import day_of
+from db.statements import insert_ignoring
 from db.tables.troubles import Trouble
 
 _T = TypeVar("_T")

@@ -41,7 +41,7 @@ def run() -> None:
 @cli.command()
 def init() -> None:
     """Set up a unit: asks for the few settings, makes the first administrator's invitation."""
-    from bot.setup import set_up
+    from commands.setup import set_up
 
     set_up()
 
@@ -49,7 +49,7 @@ def init() -> None:
 @cli.command()
 def doctor() -> None:
     """Check a unit's configuration and say what is wrong."""
-    from bot.doctor import examine
+    from commands.doctor import examine
 
     try:
         settings = load_settings()
@@ -88,7 +88,7 @@ def trust_clock() -> None:
 async def _trust_clock(settings: Settings) -> None:
     from bot.app import open_database, policy_of
     from bot.restored import pull_back
-    from bot.standing import remember_seen
+    from db.standing import remember_seen
     from deliveries.dispatch import system_clock
 
     engine, sessions = await open_database(settings)
@@ -101,8 +101,7 @@ async def _trust_clock(settings: Settings) -> None:
 
 def run_with_settings(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
     """Run something with what the environment says; ends the process with one line when that cannot be."""
-    from bot.lock import AlreadyRunning
-    from bot.supervision import Ended
+    from db.lock import AlreadyRunning, Ended
     from web.app import PortTaken
 
     try:

@@ -19,7 +19,7 @@ from sqlalchemy import update
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.inbound import insert_ignoring
+from db.statements import insert_ignoring
 from db.tables.standing import Standing
 
 _ID = 1
