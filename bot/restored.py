@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.opening import open_whole
+from broadcasts.opening import is_half_open, open_whole
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
+from deliveries.copies import settled_on
 from deliveries.ledger import Lane, open_delivery
 from deliveries.troubles import each
 from deliveries.wording import message
@@ -37,16 +38,23 @@ class Found:
 async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) -> Found:
     """List what waited to be sent as unknown, ask about the reports nobody had taken, and tell the administrators.
 
-    Notices that were due are opened, so that the silent can be called by name, but nothing of them is sent.
+    Notices that were due are opened, and those that were half open to their end, so that the silent can be called by
+    name, but nothing of them is sent.
     """
-    due = await session.scalars(
-        select(Notice).where(Notice.state == NoticeState.SCHEDULED, Notice.scheduled_for <= now)
-    )
-    await each(session, "notice", due, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
+    is_due = (Notice.state == NoticeState.SCHEDULED) & (Notice.scheduled_for <= now)
+    begun = await session.scalars(select(Notice).where(is_due | is_half_open()).order_by(Notice.id))
+    await each(session, "notice", begun, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
     waited = await session.execute(
         update(Delivery)
         .where(Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]))
-        .values(state=DeliveryState.UNKNOWN, reason=_REASON, settled_at=now, leased_until=None)
+        .values(
+            state=DeliveryState.UNKNOWN,
+            reason=_REASON,
+            settled_at=settled_on(now),
+            due_at=None,
+            leased_until=None,
+            leased_by=None,
+        )
         .execution_options(synchronize_session=False)
     )
     found = Found(waited.rowcount, await _ask_about_reports(session, now=now, policy=policy))  # type: ignore[attr-defined]

@@ -683,7 +683,8 @@ async def _release_uploads(
         waiting = waiting.where(Delivery.channel == channel)
     released = await session.execute(
         update(Delivery)
-        .where(Delivery.id.in_(waiting.limit(limit)))
+        # The first ones first: what waits in a chat keeps its order, however many steps this takes.
+        .where(Delivery.id.in_(waiting.order_by(Delivery.id).limit(limit)))
         .values(due_at=None)
         .execution_options(synchronize_session=False)
     )
