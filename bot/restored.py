@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.opening import open_whole
+from broadcasts.opening import is_half_open, open_whole
 from channels.wording import message
 from db.statements import changed
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
 from db.troubles import each
+from deliveries.copies import settled_on
 from deliveries.ledger import Lane, open_delivery
 from officers.accounts import officers_with
 from officers.permissions import Role
@@ -38,17 +39,24 @@ class Found:
 async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) -> Found:
     """List what waited to be sent as unknown, ask about the reports nobody had taken, and tell the administrators.
 
-    Notices that were due are opened, so that the silent can be called by name, but nothing of them is sent.
+    Notices that were due are opened, and those that were half open to their end, so that the silent can be called by
+    name, but nothing of them is sent.
     """
-    due = await session.scalars(
-        select(Notice).where(Notice.state == NoticeState.SCHEDULED, Notice.scheduled_for <= now)
-    )
-    await each(session, "notice", due, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
+    is_due = (Notice.state == NoticeState.SCHEDULED) & (Notice.scheduled_for <= now)
+    begun = await session.scalars(select(Notice).where(is_due | is_half_open()).order_by(Notice.id))
+    await each(session, "notice", begun, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
     waited = await changed(
         session,
         update(Delivery)
         .where(Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]))
-        .values(state=DeliveryState.UNKNOWN, reason=_REASON, settled_at=now, leased_until=None)
+        .values(
+            state=DeliveryState.UNKNOWN,
+            reason=_REASON,
+            settled_at=settled_on(now),
+            due_at=None,
+            leased_until=None,
+            leased_by=None,
+        )
         .execution_options(synchronize_session=False),
     )
     found = Found(waited, await _ask_about_reports(session, now=now, policy=policy))
@@ -91,13 +99,13 @@ async def pull_back(session: AsyncSession, *, now: datetime, policy: Policy) -> 
         update(Delivery)
         .where(Delivery.state == DeliveryState.PENDING, Delivery.due_at > now + _LONGEST_WAIT, ~paused)
         .values(due_at=now)
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False),
     )
     await session.execute(
         update(Delivery)
         .where(Delivery.state == DeliveryState.SENDING, Delivery.leased_until > now + _LONGEST_WAIT)
         .values(leased_until=now + _LONGEST_WAIT)
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False),
     )
     for report in await session.scalars(select(Report).where(Report.state == ReportState.RECEIVED)):
         deadlines = policy.escalation_for(report.urgent)

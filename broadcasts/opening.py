@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, String, and_, case, func, insert, literal,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.notices import MOST_LATE, author_of, name_more, render_notice
-from broadcasts.shifting import STEP, lane_of, leaves_at, shift, shift_more
+from broadcasts.shifting import STEP, broadcasts_of, lane_of, leaves_at, shift, shift_more
 from channels.wording import button, message, rows
 from db.statements import changed, insert_ignoring
 from db.tables.broadcasts import (
@@ -97,18 +97,36 @@ async def go_on(session: AsyncSession, *, now: datetime, policy: Policy, size: i
     )
 
 
-async def open_whole(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
-    """Open all of a broadcast in this transaction, however long it takes: for what is not being sent now.
+async def open_whole(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int:
+    """Open all that is left of a notice in this transaction, however long it takes: for what is not being sent now.
+
+    A scheduled one is begun; one that was begun goes on from where it stands, also while it is paused.
 
     Returns:
-        Its id; None if it was begun already.
+        The id of its newest broadcast.
     """
     while await name_more(session, size=STEP):
         pass
-    broadcast_id = await _begin(session, notice, now=now, policy=policy)
-    while await _open_more(session, now=now, policy=policy, size=STEP):
-        pass
-    return broadcast_id
+    if notice.state is NoticeState.SCHEDULED:
+        await _begin(session, notice, now=now, policy=policy)
+    broadcasts = await broadcasts_of(session, notice.id)
+    for broadcast in broadcasts:
+        while broadcast.finished_at is None and broadcast.opens_after is not None:
+            await _open_step(session, broadcast, notice, limit=STEP, now=now, policy=policy)
+    return broadcasts[-1].id
+
+
+def is_half_open() -> ColumnElement[bool]:
+    """Whether a broadcast of a notice was begun and has establishments left to open."""
+    return (
+        select(Broadcast.id)
+        .where(
+            Broadcast.notice_id == Notice.id,
+            Broadcast.finished_at.is_(None),
+            Broadcast.opens_after.is_not(None),
+        )
+        .exists()
+    )
 
 
 async def keep_the_night(session: AsyncSession, *, now: datetime, policy: Policy) -> list[int]:

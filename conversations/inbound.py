@@ -24,14 +24,13 @@ from sqlalchemy.orm import Session
 from db.engine import Sessions, is_sqlite, keys_of
 from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.tables.inbound import PARKED as PARKED
 from db.tables.inbound import InboundUpdate, SeenUpdate
 
 log = structlog.get_logger(__name__)
 
 #: How often an update may fail before it is parked: it acts no more, and is kept sealed until it is forgotten.
-ATTEMPTS = 3
-#: What a parked one has for the number of its attempts.
-PARKED = ATTEMPTS + 1
+ATTEMPTS = PARKED - 1
 _PURPOSE, _SEEN_PURPOSE = "inbound", "inbound-seen"
 
 _WAITING: Table = InboundUpdate.__table__  # type: ignore[assignment]
@@ -303,4 +302,6 @@ async def forget_updates(session: AsyncSession, *, before: datetime) -> None:
     keys = keys_of(session)
     seen, waiting = (days_until(keys, purpose, before) for purpose in (_SEEN_PURPOSE, _PURPOSE))
     await session.execute(delete(_SEEN).where(_SEEN.c.day.in_(seen)))
-    await session.execute(delete(_WAITING).where(_WAITING.c.attempts >= PARKED, _WAITING.c.day.in_(waiting)))
+    # In the words of the index of what is parked.
+    parked = delete(_WAITING).where(text(f"attempts >= {PARKED}"), _WAITING.c.day.in_(waiting))
+    await session.execute(parked)

@@ -43,7 +43,6 @@ _IN_THE_OPEN = frozenset(
         "sealed_words",
         "shifts",
         "state_changes",
-        "web_commands",
     }
 )
 #: Whoever has a table open is not made to wait for us longer than this; we come again.
@@ -164,7 +163,8 @@ async def _cluster(engine: AsyncEngine) -> bool:
     """Give all rows of a table one writer and the order of their random or keyed primary key.
 
     CLUSTER alone keeps who wrote a row (since 9.4 also when it freezes it), hence the update before; and it keeps the
-    numbers under which large values lie apart, hence `|| ''`, which makes new ones.
+    numbers under which large values lie apart, hence `|| ''`, which makes new ones. It makes them row by row as these
+    lie, so that the rows must lie in the order of their keys before the update as well.
     Source: https://www.postgresql.org/docs/current/sql-cluster.html and routine-vacuuming.html; read 2026-11.
     """
     tables = {table.name: table for table in beside_reports()}
@@ -189,6 +189,7 @@ async def _rewrite(connection: AsyncConnection, table: Table) -> bool:
         connection,
         "BEGIN",
         f'LOCK TABLE "{table.name}" IN ACCESS EXCLUSIVE MODE',
+        f'CLUSTER "{table.name}" USING "pk_{table.name}"',
         f'UPDATE "{table.name}" SET {", ".join(keys + large)}',  # noqa: S608 (names of our own tables)
         "COMMIT",
     )

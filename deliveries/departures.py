@@ -1,7 +1,7 @@
 """Which of the claimed deliveries leave now, when, and what the others wait for. In memory, no I/O.
 
 A delivery waits while its chat has another one under way, while its chat may not be written to, while a file of it is
-being uploaded by another delivery, and behind those of its own lane that wait for the same chat already. None of
+being uploaded by another delivery, and behind those of its own lane to the same chat that wait for either. None of
 these holds a slot: it goes back to the ledger.
 """
 
@@ -58,29 +58,44 @@ class Departures:
         self._nameless: set[int] = set()
         #: The last chat that was told to wait, and when.
         self._refused = ("", float("-inf"))
+        #: Who waits for an upload: of a file of its own, or of one before it in its row.
+        self._awaiting: dict[_Row, set[int]] = {}
         #: An upload has ended: what waited for it may go on.
         self.has_uploaded = False
+        #: Chats whose send has ended since it was last asked who is to be left out of a claim.
+        self._just_free: set[str] = set()
 
     def aside(self) -> set[int]:
         """Deliveries whose chat has another one under way: they keep their place, and are claimed when it ends."""
+        self._just_free.clear()
         return set().union(*self._busy.values()) if self._busy else set()
+
+    def released(self) -> None:
+        """All that waited for an upload may be claimed again, in its order."""
+        self._awaiting.clear()
+        self.has_uploaded = False
 
     def decide(self, delivery: Claimed, files: Sequence[int], *, now: datetime, instant: float) -> Leaves | PutBack:
         """Let a delivery (its next part, which carries `files`) leave, or say what it waits for."""
         chat = delivery.to.address
         if chat in self._busy:
             return self._wait_for_chat(delivery, now)
-        if not self._uploads.keys().isdisjoint(files):
+        if chat in self._just_free:  # what was left out of this claim for its sake goes first
+            return PutBack(delivery.id, "chat_busy")
+        row = (chat, delivery.lane, delivery.urgent)
+        if not self._uploads.keys().isdisjoint(files) or self._has_awaiting(row, before=delivery.id):
+            self._awaiting.setdefault(row, set()).add(delivery.id)
             return PutBack(delivery.id, AWAITS_UPLOAD, now + UPLOAD_WAIT)
         messages = max(1, len(files))
         ready = self._pace.chat_ready_at(chat, instant, reply=delivery.lane is Lane.REPLY, count=messages)
-        row = (chat, delivery.lane, delivery.urgent)
         first = self._lines[row].last_before(delivery.id, now) if row in self._lines else None
         if first is not None or ready > instant + self._ahead:
             ready_at = now + timedelta(seconds=ready - instant)
             return PutBack(delivery.id, "chat_pace", self._stand_in_line(row, delivery.id, ready_at, first, now))
         if row in self._lines:
             self._lines[row].leave(delivery.id)
+        if row in self._awaiting:
+            self._awaiting[row].discard(delivery.id)
         self._busy[chat] = set()
         missing = set(files) - delivery.handles.keys() - self._nameless
         self._uploads.update(dict.fromkeys(missing, delivery.id))
@@ -95,6 +110,8 @@ class Departures:
             named: When it was sent, the files the platform has given a handle for.
         """
         waited = self._busy.pop(delivery.to.address, set())
+        if waited:
+            self._just_free.add(delivery.to.address)
         mine = [media_id for media_id, by in self._uploads.items() if by == delivery.id]
         for media_id in mine:
             del self._uploads[media_id]
@@ -121,6 +138,9 @@ class Departures:
         other, at = self._refused
         self._refused = address, instant
         return other not in ("", address) and instant - at <= _SHORTLY
+
+    def _has_awaiting(self, row: _Row, *, before: int) -> bool:
+        return any(other < before for other in self._awaiting.get(row, ()))
 
     def _wait_for_chat(self, delivery: Claimed, now: datetime) -> PutBack:
         met = self._busy[delivery.to.address]

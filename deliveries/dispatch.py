@@ -166,6 +166,7 @@ class Dispatcher:
             return 0
         now = self._clock()
         self._is_woken = False
+        has_uploaded = self._departures.has_uploaded
         leaving: list[tuple[Claimed, float]] = []
         try:
             async with self._sessions.begin() as session:
@@ -177,6 +178,7 @@ class Dispatcher:
             self._outcomes[:0] = outcomes
             for delivery, _ in leaving:
                 self._departures.ended(delivery)
+            self._departures.has_uploaded |= has_uploaded
             raise
         self._sessions.run.alive.difference_update([outcome.delivery.id for outcome in outcomes])
         for delivery, leaves_at in leaving:
@@ -192,8 +194,8 @@ class Dispatcher:
         return list(self._under_way.values())
 
     async def _release_uploads(self, session: AsyncSession, now: datetime) -> None:
-        if self._departures.has_uploaded:
-            self._departures.has_uploaded = not await release_uploads(session, self.channel, now=now)
+        if self._departures.has_uploaded and await release_uploads(session, self.channel, now=now):
+            self._departures.released()
 
     async def _claim(
         self, session: AsyncSession, budget: int, leaving: list[tuple[Claimed, float]], now: datetime
@@ -290,6 +292,7 @@ class Dispatcher:
         named = [media_id for media_id, _ in outcome.handles] if is_through else None
         if self._departures.ended(delivery, named) or outcome.state is DeliveryState.PENDING:
             self._next_claim = float("-inf")
+            self._is_woken = True
         self._outcomes.append(outcome)
         self._count(outcome)
         self._wake.set()

@@ -682,7 +682,12 @@ async def _release_uploads(
     )
     if channel is not None:
         waiting = waiting.where(Delivery.channel == channel)
-    released = update(Delivery).where(Delivery.id.in_(waiting.limit(limit))).values(due_at=None)
+    released = (
+        update(Delivery)
+        # The first ones first: what waits in a chat keeps its order, however many steps this takes.
+        .where(Delivery.id.in_(waiting.order_by(Delivery.id).limit(limit)))
+        .values(due_at=None)
+    )
     return await changed(session, released.execution_options(synchronize_session=False))
 
 

@@ -53,8 +53,10 @@ log = structlog.get_logger(__name__)
 
 
 def known_type(said: str) -> str:
-    """The media type a file is kept and sent under: the one it was said to have, if that is a known one."""
-    return said if said in _TYPES else _UNKNOWN_TYPE
+    """The media type a file is kept and sent under: the one it was said to have, if that is a known one, and nothing
+    that was said beside it."""
+    bare = said.partition(";")[0].strip().lower()
+    return bare if bare in _TYPES else _UNKNOWN_TYPE
 
 
 async def keep_media(session: AsyncSession, media: Media, *, origin: str) -> MediaRow:

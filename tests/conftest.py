@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -300,3 +301,4 @@ def logging_as_before():
     for logger, before in levels.items():
         logger.setLevel(before)
     sys.excepthook = hook
+    structlog.reset_defaults()

@@ -193,6 +193,8 @@ class Web:
 
     name = "web"
     has_buttons = has_files = True
+    #: What a browser says a file is.
+    file_type = "application/octet-stream"
 
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
         self._sessions = sessions
@@ -246,7 +248,7 @@ class Web:
             address,
             "/api/file",
             data={"kind": kind, "caption": caption, "nonce": str(uuid4())},
-            files={"file": (name, content, "application/octet-stream")},
+            files={"file": (name, content, self.file_type)},
         )
 
     async def sends_location(self, house: House, address: str, latitude: float, longitude: float) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, LargeBinary, SmallInteger, String, false
+from sqlalchemy import Index, LargeBinary, SmallInteger, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, BigId
+
+#: What an update that waits no more, for it failed too often, has for the number of its attempts.
+PARKED = 4
+_IS_PARKED = text(f"attempts >= {PARKED}")
 
 
 class InboundUpdate(Base):
@@ -19,7 +23,10 @@ class InboundUpdate(Base):
     """
 
     __tablename__ = "inbound_updates"
-    __table_args__ = (Index("ix_inbound_updates_turn", "channel", "chat", "place"),)
+    __table_args__ = (
+        Index("ix_inbound_updates_turn", "channel", "chat", "place"),
+        Index("ix_inbound_updates_parked", "day", sqlite_where=_IS_PARKED, postgresql_where=_IS_PARKED),
+    )
 
     place: Mapped[int] = mapped_column(BigId, primary_key=True)
     mark: Mapped[str] = mapped_column(String(32), unique=True)

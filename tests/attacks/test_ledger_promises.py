@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,8 +23,9 @@ from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
 from db.tables.deliveries import ButtonRow, Content, Delivery, DeliveryState, Lane, MediaHandle, Purpose
 from db.tables.officers import Role
 from deliveries import ledger
+from deliveries.departures import Departures, Leaves
 from deliveries.dispatch import Dispatcher
-from deliveries.ledger import LEASE, Outcome
+from deliveries.ledger import LEASE, Claimed, Outcome, PutBack
 from deliveries.pace import Pace
 from media.files import keep_media, load_media
 from tests.botapi import FakeBotApi, Fault
@@ -378,6 +379,118 @@ async def test_whoever_waits_for_an_upload_holds_nobody_else_up(post: Post):
             await ledger.recover(session, now=post.clock(), all_in_flight=True)
         await after.send()
     assert set(await post.states()) == {DeliveryState.SENT}
+
+
+@asynccontextmanager
+async def _uploading(post: Post) -> AsyncIterator[int]:
+    """The dispatcher at work while the first file that is sent, which it is given, hangs on its way up; it is through
+    when the block ends, and then all that waits has two seconds to leave."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hangs_with_the_first_file(deliver: Deliver) -> list[Json]:
+        if not began.is_set() and post.gateway.calls[-1][0] == "sendPhoto":
+            began.set()
+            await go_on.wait()
+        return await deliver()
+
+    async with post.sessions.begin() as session:
+        photo = Media("photo", "a.jpg", "image/jpeg", b"photo")
+        media_id = (await keep_media(session, photo, origin="test")).id
+    await post.queue("anh", outgoing=_picture(media_id))
+    post.gateway.around = hangs_with_the_first_file
+    running = asyncio.create_task(post.dispatcher.run())
+    try:
+        await began.wait()
+        yield media_id
+        go_on.set()
+        async with asyncio.timeout(2):
+            while await _left(post, DeliveryState.PENDING, DeliveryState.SENDING):  # noqa: ASYNC110 (nothing says so)
+                await asyncio.sleep(0.01)
+    finally:
+        go_on.set()
+        post.dispatcher.stop()
+        await running
+
+
+def _picture(media_id: int) -> Outgoing:
+    return Outgoing("ảnh", attachments=(Attachment("photo", media_id),))
+
+
+async def _left(post: Post, *states: DeliveryState) -> bool:
+    return not set(states).isdisjoint(await post.states())
+
+
+async def _is_untouched(post: Post, number: int) -> bool:
+    row = (await post.rows())[number]
+    return row.state is DeliveryState.PENDING and row.reason is None
+
+
+async def _looked_at(post: Post, number: int) -> None:
+    """Wait until the dispatcher has decided what becomes of the row with that number."""
+    post.dispatcher.wake()
+    async with asyncio.timeout(2):
+        while await _is_untouched(post, number):  # noqa: ASYNC110 (nothing says so)
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_written_after_a_file_does_not_overtake_it_while_it_waits_for_anothers_upload(post: Post):
+    async with _uploading(post) as media_id:
+        await post.queue("binh", outgoing=_picture(media_id))
+        await post.queue("binh", "sau")
+        await _looked_at(post, 2)
+        await post.queue("binh", "sau nữa")
+        await _looked_at(post, 3)
+        await post.queue("chi", "chữ")
+        await post.queue("binh", "trả lời", lane=Lane.REPLY)
+        await _looked_at(post, 4)
+        await _looked_at(post, 5)
+        assert sorted(post.order) == ["chữ", "trả lời"], "others, and what goes first anyway, wait for no upload"
+
+    assert post.said("binh") == ["trả lời", "ảnh", "sau", "sau nữa"]
+
+
+async def test_what_waits_behind_a_file_that_is_called_off_leaves_when_the_upload_has_ended(post: Post):
+    async with _uploading(post) as media_id:
+        await post.queue("binh", outgoing=_picture(media_id), origin="file")
+        await post.queue("binh", "sau")
+        await _looked_at(post, 2)
+        async with post.sessions.begin() as session:
+            await ledger.call_off_origin(session, "file", now=post.clock())
+
+    assert post.said("binh") == ["sau"]
+
+
+async def test_the_order_of_a_chat_holds_however_many_steps_release_what_waited_for_an_upload(post: Post, monkeypatch):
+    monkeypatch.setattr(ledger, "_RELEASED", 2)
+    async with _uploading(post) as media_id:
+        for number in range(6):
+            await post.queue(f"chat{number % 2}", outgoing=_picture(media_id))
+            await post.queue(f"chat{number % 2}", f"sau {number}")
+        await _looked_at(post, 12)
+
+    for chat in (0, 1):
+        assert post.said(f"chat{chat}") == [said for n in range(chat, 6, 2) for said in ("ảnh", f"sau {n}")]
+
+
+def test_what_was_left_out_of_a_claim_goes_before_what_was_claimed_when_its_chat_is_free():
+    departures, now = Departures(Pace(Limits()), 0.05), datetime(2026, 11, 23, tzinfo=UTC)
+    first, second, third = (_claimed(number) for number in (1, 2, 3))
+
+    def decide(delivery: Claimed) -> Any:
+        return departures.decide(delivery, (), now=now, instant=1000.0)
+
+    assert isinstance(decide(first), Leaves)
+    assert decide(second) == PutBack(2, "chat_busy")
+    assert departures.aside() == {2}
+    departures.ended(first)  # while the database looks for what else may leave, and finds the third
+    assert decide(third) == PutBack(3, "chat_busy")
+    assert departures.aside() == set()
+    assert isinstance(decide(second), Leaves)
+
+
+def _claimed(number: int) -> Claimed:
+    to = Recipient("memory", "lan")
+    return Claimed(number, to, Lane.ROUTINE, Outgoing("x"), "x", 1, None, False, False, {}, {})
 
 
 async def test_when_an_upload_fails_the_next_one_tries(sessions: Sessions, clock: Clock):

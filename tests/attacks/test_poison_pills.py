@@ -21,6 +21,8 @@ from sqlalchemy.exc import OperationalError
 
 from bot.jobs import _Rests
 from broadcasts.notices import Draft, Response, schedule_notice
+from channels.port import Recipient
+from conversations.talks import Talk, keep_talk
 from db.engine import Sessions, keys_of
 from db.sealing import padded
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
@@ -112,6 +114,74 @@ async def test_a_damaged_picture_does_not_keep_the_words_beside_it(telegram_worl
     assert [kind for shown in chief.news for kind, _, _ in shown.files] == ["photo"]
     assert {incident["event"] for incident in world.incidents} == {"file_unreadable"}
     world.logged.clear()
+
+
+@pytest.mark.parametrize("sealed", [b"", b"\x00" * 60, b"\x01" + b"\xff" * 300])
+async def test_a_report_whose_times_are_damaged_stops_neither_others_nor_lists_nor_itself(either: World, sealed: bytes):
+    world = either
+    chief = await world.officer("chief", Role.COMMANDER)
+    for name in ("nam", "hai"):
+        await _reports(world, name, f"Có người lạ, {name}.")
+    async with world.sessions.begin() as session:
+        numbers = list(await session.scalars(select(Report.number).order_by(Report.id)))
+        await session.execute(update(Report).where(Report.number == numbers[0]).values(sealed=sealed))
+
+    await chief.looks()
+    for _ in range(3):
+        await world.tick(minutes=6)
+    await chief.refresh()
+
+    chief.sees("Có người lạ, nam.", "Có người lạ, hai.")
+    # Logged once; it goes on like any other from there, and needs no parking.
+    assert [incident["event"] for incident in world.incidents] == ["report_times_unreadable"]
+    world.logged.clear()
+    async with world.sessions.reading() as session:
+        assert not await session.scalar(select(func.count()).select_from(Trouble))
+
+
+async def test_a_report_whose_times_are_damaged_later_is_listed_opened_and_taken(either: World):
+    world = either
+    chief = await world.officer("chief", Role.COMMANDER)
+    for name in ("nam", "hai"):
+        await _reports(world, name, f"Có người lạ, {name}.")
+    await world.tick(hours=1)
+    async with world.sessions.begin() as session:
+        numbers = list(await session.scalars(select(Report.number)))
+        await session.execute(update(Report).values(sealed=b"\x00" * 60))
+
+    await chief.sends("/tin")
+    chief.sees(*numbers)
+    await chief.presses(numbers[0])
+    chief.sees("Có người lạ")
+    await chief.presses("Nhận xử lý")
+    await chief.presses("Kết thúc")
+    await chief.presses(phrase("outcome.resolved"))
+    await world.tick(minutes=1)
+
+    async with world.sessions.reading() as session:
+        state = await session.scalar(select(Report.state).where(Report.number == numbers[0]))
+        assert state is ReportState.RESOLVED
+    assert [incident["event"] for incident in world.incidents] == ["report_times_unreadable"], "of the one that waits"
+    world.logged.clear()
+
+
+async def test_a_draft_whose_times_are_damaged_keeps_no_other_from_being_handed_in(either: World):
+    world = either
+    chief = await world.officer("chief", Role.ADMIN)
+    for name in ("nam", "hai"):
+        person = await world.person(name)
+        await person.sends("/baotin")
+        await person.sends(f"Có người lạ, {name}.")
+    async with world.sessions.begin() as session:
+        await session.execute(delete(Conversation))
+        one = await session.scalar(select(func.min(Report.id)))
+        await session.execute(update(Report).where(Report.id == one).values(sealed=b"\x00" * 60))
+
+    await chief.looks()
+    await world.tick(hours=50)
+    await chief.refresh()
+
+    chief.sees("Có người lạ, nam.", "Có người lạ, hai.")
 
 
 class _Cursed(Exception):
@@ -312,6 +382,49 @@ async def test_a_report_begun_in_a_conversation_that_was_damaged_reaches_an_offi
 
     chief.sees("Có người lạ.", phrase("forward.incomplete"))
     chief.sees_not("Còn đang viết.")
+
+
+async def test_conversations_that_ended_while_nothing_ran_for_days_end_with_a_word_each_and_once(either: World):
+    world = either
+    people = [await world.person(f"nguoi{number}") for number in range(4)]
+    for person in people:
+        await person.sends("/dangky")
+        await world.tick(hours=3)
+    await world.house.stop()
+    world.clock.advance(days=9, minutes=17)
+    await world.open()
+    late = await world.person("moi")
+    await late.sends("/dangky")
+    for person in people:
+        await person.looks()
+
+    for _ in range(3):
+        await world.tick(minutes=1)
+    for person in (*people, late):
+        await person.refresh()
+
+    for person in people:
+        assert sum(phrase("talk.expired") in shown.text for shown in person.news) == 1, person.transcript()
+    late.sees_not(phrase("talk.expired"))
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(Conversation)) == 1, "the one that began today"
+
+
+async def test_more_conversations_than_one_minute_ends_are_all_ended(either: World):
+    world = either
+    async with world.sessions.begin() as session:
+        for number in range(120):
+            talk = Talk(Recipient("telegram", str(7_000 + number)), "enrol", "kind")
+            await keep_talk(session, talk, now=world.clock() + timedelta(minutes=20 * number))
+
+    world.clock.advance(days=5)
+    for _ in range(3):
+        await world.tick(minutes=1)
+
+    async with world.sessions.reading() as session:
+        assert not await session.scalar(select(func.count()).select_from(Conversation))
+    told = [message.text for chat in world.port.gateway.chats.values() for message in chat]
+    assert sum(phrase("talk.expired") in text for text in told) == 120
 
 
 # --- the helper, and ticks as a whole ---

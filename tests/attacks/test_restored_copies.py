@@ -3,6 +3,7 @@
 | promise | test |
 |---|---|
 | nothing of a notice leaves a second time, on both databases, however the process ended | `..._repeats_nothing...` |
+| nor of one that was half open in the copy, whatever becomes of it | `..._half_open...` |
 | what waited is listed as unknown, by name | `..._listed...` |
 | reports are asked about, marked as restored | `..._asked_about...` |
 | administrators hear of it, and the log says it in one line | `..._told...` |
@@ -21,11 +22,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.engine import make_url
 
 from bot import restored
-from broadcasts.notices import Draft, Response, schedule_notice
+from broadcasts.notices import (
+    Draft,
+    Response,
+    cancel_notice,
+    name_more,
+    pause_notice,
+    resume_notice,
+    schedule_notice,
+)
+from broadcasts.opening import open_due
+from broadcasts.shifting import STEP
 from channels.port import Recipient
 from db import standing
 from db.engine import Sessions, make_engine
@@ -33,6 +44,7 @@ from db.sealing import KeyRing
 from db.standing import Mark, Outside
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
+from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
 from db.tables.officers import Role
 from db.tables.reports import Report
 from tests.botapi import FakeBotApi
@@ -233,6 +245,53 @@ async def test_a_notice_that_was_due_is_listed_by_name_and_not_sent(either: Worl
         assert states == [NoticeState.FINISHED, NoticeState.SCHEDULED]
         assert await session.scalar(select(Delivery.reason).where(Delivery.broadcast_id.is_not(None))) == "restored"
         assert await session.scalar(select(func.count()).select_from(Broadcast)) == 1
+
+
+async def _town(world: World, places: int) -> None:
+    async with world.sessions.begin() as session:
+        ids = range(1000, 1000 + places)
+        name = {"name": "Nhà nghỉ", "address": "1 Lê Lợi", "folded": "nha nghi"}
+        place = {**name, "kind": Kind.HOTEL, "state": EstablishmentState.ACTIVE, "created_at": NOW}
+        await session.execute(insert(Establishment), [{"id": number, **place} for number in ids])
+        contact = {"channel": "telegram", "role": "owner", "created_at": NOW}
+        await session.execute(
+            insert(Contact), [{"establishment_id": number, "address": str(number), **contact} for number in ids]
+        )
+
+
+@pytest.mark.parametrize("then", ["running", "paused", "called off"])
+async def test_a_notice_that_was_half_open_in_the_copy_sends_nothing_of_its_other_half(either: World, then: str):
+    world, after_it = either, 7
+    chief = await world.officer("chief", Role.COMMANDER)
+    await _town(world, STEP + after_it)
+    assert chief.actor is not None
+    async with world.sessions.begin() as session:
+        notice = await schedule_notice(session, chief.actor, Draft(WORDS, "all", Response.NONE), now=world.clock())
+        while await name_more(session):
+            pass
+        await open_due(session, now=world.clock(), policy=world.policy)
+        if then == "paused":
+            await pause_notice(session, chief.actor, notice.id, now=world.clock())
+        if then == "called off":
+            await cancel_notice(session, chief.actor, notice.id, now=world.clock())
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Broadcast.opens_after)) is not None, "else it shows nothing"
+
+    found = await _take_stock(world)
+    await world.settle()
+    for _ in range(3):
+        await world.house.jobs.second()
+    if then == "paused":
+        async with world.sessions.begin() as session:
+            await resume_notice(session, chief.actor, notice.id, now=world.clock())
+    await world.tick(seconds=10)
+
+    became = DeliveryState.CANCELLED if then == "called off" else DeliveryState.UNKNOWN
+    async with world.sessions.reading() as session:
+        states = await session.scalars(select(Delivery.state).where(Delivery.broadcast_id.is_not(None)))
+        assert Counter(states) == {became: STEP + after_it}
+        assert await session.scalar(select(Broadcast.finished_at)) is not None
+    assert found.unknown >= (0 if then == "called off" else STEP + after_it)
 
 
 async def test_what_was_waiting_or_under_way_is_unknown_and_answers_are_not_repeated(either: World):

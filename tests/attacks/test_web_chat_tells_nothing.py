@@ -31,6 +31,7 @@ from channels.web.gateway import WebGateway
 from channels.web.store import erase_messages
 from db.base import Base
 from db.engine import Sessions, is_sqlite
+from db.erasure import shuffle_rows
 from db.marks import keyed_id
 from tests.conftest import KEYS, NOW, Opened
 from tests.factories import Factory
@@ -177,21 +178,13 @@ class Town:
                 await plain.send_message(f"khach-doan-{number}", "Chọn:", reply_markup=menu)
 
 
-async def _nightly(session: AsyncSession) -> None:
-    """PostgreSQL keeps rows as they were last written until the night, when each table is written anew by its keys."""
-    for table in OURS:
-        await session.execute(text(f"UPDATE {table} SET id = id"))  # noqa: S608 (our own names)
-    await session.commit()
-    for table in OURS:
-        await session.execute(text(f"CLUSTER {table} USING pk_{table}"))
-    await session.commit()
-
-
 async def _stolen(sessions: Sessions) -> dict[str, Table]:
     """All tables as they lie, with the columns a database adds by itself."""
+    if sessions.engine.dialect.name != "sqlite":
+        # It keeps rows as they were last written until the night, when each table is written anew by its keys.
+        assert await shuffle_rows(sessions)
     async with sessions.reading() as session:
         if not is_sqlite(session):
-            await _nightly(session)
             query = "SELECT ctid::text AS lies_at, xmin::text AS written_by, * FROM {} ORDER BY ctid"
             return {name: await _rows(session, query.format(name)) for name in Base.metadata.tables}
         by_key = set(await session.scalars(text("SELECT name FROM pragma_table_list WHERE wr = 1")))

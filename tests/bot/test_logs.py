@@ -49,7 +49,6 @@ def output(request, logging_as_before):
     )
     configure_logs(settings, stream=stream)
     return stream
-    structlog.reset_defaults()
 
 
 def assert_clean(output: io.StringIO, *, says: str = "") -> None:

@@ -95,6 +95,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("inbound_updates", schema=None) as batch_op:
         batch_op.create_index("ix_inbound_updates_turn", ["channel", "chat", "place"], unique=False)
+        batch_op.create_index(
+            "ix_inbound_updates_parked",
+            ["day"],
+            unique=False,
+            sqlite_where=sa.text("attempts >= 4"),
+            postgresql_where=sa.text("attempts >= 4"),
+        )
 
     op.create_table(
         "seen_updates",
@@ -933,6 +940,11 @@ def downgrade() -> None:
 
     op.drop_table("seen_updates")
     with op.batch_alter_table("inbound_updates", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_inbound_updates_parked",
+            sqlite_where=sa.text("attempts >= 4"),
+            postgresql_where=sa.text("attempts >= 4"),
+        )
         batch_op.drop_index("ix_inbound_updates_turn")
 
     op.drop_table("inbound_updates")
