@@ -64,6 +64,8 @@ _SAID_AGAIN = timedelta(hours=1)
 #: How long a step of a large broadcast may keep others from writing, and rests afterwards so that they come in; and how
 #: much of each second is given to such steps, seconds.
 _STEP_SECONDS, _REST, _FOR_STEPS = 0.02, 0.02, 0.7
+#: How many rows of the ledger get new numbers in one transaction of the night.
+_NUMBERED_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -212,8 +214,16 @@ class Jobs:
         """Wipe what was erased; once a night, or at the first start after it, undo the order of rows."""
         await settle_erasure(self._sessions)
         night = (now.astimezone(self._policy.zone) - _AT_NIGHT).date()
-        if night != self._shuffled and await shuffle_rows(self._sessions):
-            self._shuffled = night
+        if night != self._shuffled:
+            await self._forget_order()
+            if await shuffle_rows(self._sessions):
+                self._shuffled = night
+
+    async def _forget_order(self) -> None:
+        numbered = _NUMBERED_AT_ONCE
+        while numbered == _NUMBERED_AT_ONCE:
+            async with self._sessions.begin() as session:
+                numbered = await ledger.forget_order(session, limit=_NUMBERED_AT_ONCE)
 
     async def refill(self) -> None:
         """Have receipts ready for those who hand a report in."""

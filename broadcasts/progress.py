@@ -18,6 +18,7 @@ from channels.wording import Rows, button, from_html, html
 from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
 from db.troubles import each, may_be_tried
+from deliveries.copies import message_id_of
 from deliveries.ledger import open_delivery
 from texts.times import say_time
 from unit.policy import Policy
@@ -301,10 +302,10 @@ async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, mark
 async def _shown(session: AsyncSession, broadcast_id: int) -> str | None:
     """The live message of a broadcast as its reader has it: the newest of those that were said, once it arrived."""
     said = await session.execute(
-        select(Delivery.message_id, Delivery.state)
+        select(Delivery.message_id, Delivery.state, Delivery.content_id, Delivery.broadcast_id)
         .where(Delivery.purpose == Purpose.LIVE, Delivery.subject_id == broadcast_id, Delivery.edits.is_(None))
         .order_by(Delivery.id.desc())
         .limit(1)
     )
     row = said.one_or_none()
-    return row.message_id if row is not None and row.state is DeliveryState.SENT else None
+    return message_id_of(session, row) if row is not None and row.state is DeliveryState.SENT else None

@@ -22,7 +22,8 @@ from db.engine import BUSY_TIMEOUT_MS, Sessions
 
 log = structlog.get_logger(__name__)
 
-#: Tables of people who gave their names, of notices and of the ledger: their order is no secret, and some are large.
+#: Tables of people who gave their names, of notices and of the ledger, whose rows take random numbers once they have
+#: left (see Delivery): the order of the others is no secret, and some are large.
 #: Every other table stands beside a reporter's traffic, so that a new one is among them unless it is named here.
 _IN_THE_OPEN = frozenset(
     {

@@ -10,12 +10,12 @@ import hmac
 import json
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, Table, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Button, Outgoing, Recipient
@@ -86,6 +86,17 @@ async def drop_rows(session: AsyncSession, of: Sequence[int] | Select[Any]) -> N
         await session.execute(
             delete(ButtonRow).where(ButtonRow.delivery_id.in_(of)).execution_options(synchronize_session=False)
         )
+
+
+async def renumber_rows(session: AsyncSession, numbers: Mapping[int, int]) -> None:
+    """Let buttons follow the deliveries they are under to new ids."""
+    if numbers:
+        connection = await session.connection()
+        await connection.execute(_RENUMBER, [{"was": was, "becomes": becomes} for was, becomes in numbers.items()])
+
+
+_BUTTONS: Table = ButtonRow.__table__  # type: ignore[assignment]
+_RENUMBER = update(_BUTTONS).where(_BUTTONS.c.delivery_id == bindparam("was")).values(delivery_id=bindparam("becomes"))
 
 
 async def press(

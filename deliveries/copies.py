@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, case, delete, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.engine import keys_of
 from db.marks import day_of
+from db.sealing import CannotOpen, KeyRing
 from db.statements import insert_ignoring
 from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane
@@ -23,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 #: How many marked copies follow a send nobody knows the end of, while each of them is lost as well.
 COPIES = 5
+_MESSAGE_ID = "message-id"
+#: Platforms' ids of messages are shorter than this; all are kept equally long.
+_ID_LENGTH = 24
 
 
 def settled_on(now: datetime) -> ColumnElement[datetime]:
@@ -98,7 +103,7 @@ async def arrived(session: AsyncSession, message_ids: Mapping[int, str | None], 
                 state=DeliveryState.SENT,
                 reason=reason,
                 # The id of a message in a reporter's chat would be found again where the channel keeps it.
-                message_id=case((Delivery.address_sealed, null()), else_=message_id),
+                message_id=await _kept(session, delivery_id, message_id),
                 settled_at=settled_on(now),
             )
             .returning(Delivery.resend_of, Delivery.broadcast_id)
@@ -113,6 +118,32 @@ async def arrived(session: AsyncSession, message_ids: Mapping[int, str | None], 
         if row.broadcast_id is not None:
             # Counted and said already; it is to be counted and said anew.
             await session.execute(update(Broadcast).where(Broadcast.id == row.broadcast_id).values(finished_at=None))
+
+
+async def _kept(session: AsyncSession, delivery_id: int, message_id: str | None) -> str | None:
+    columns = (Delivery.content_id, Delivery.broadcast_id, Delivery.address_sealed)
+    row = (await session.execute(select(*columns).where(Delivery.id == delivery_id))).one_or_none()
+    if row is None or message_id is None or row.broadcast_id is not None:
+        return message_id
+    # The id of a message in a reporter's chat would be found again where the channel keeps it.
+    return None if row.address_sealed else seal_message_id(keys_of(session), row.content_id, message_id)
+
+
+def seal_message_id(keys: KeyRing, content_id: str, message_id: str) -> str:
+    """A platform's id of a message, for a row that is not a broadcast's: such ids count upwards for all chats."""
+    return keys.seal_text(_MESSAGE_ID, message_id.ljust(_ID_LENGTH), bound_to=content_id)
+
+
+def message_id_of(session: AsyncSession, row: Any) -> str | None:
+    """What the platform calls a message that was sent, from its row's `message_id`, `content_id` and `broadcast_id`;
+    None when that is not known, or cannot be read any more."""
+    kept: str | None = row.message_id
+    if kept is None or row.broadcast_id is not None:
+        return kept
+    try:
+        return keys_of(session).open_text(_MESSAGE_ID, kept, bound_to=row.content_id).rstrip()
+    except (CannotOpen, ValueError):
+        return None
 
 
 async def _call_off(session: AsyncSession, first: int, *, besides: int) -> int:

@@ -37,14 +37,14 @@ from sqlalchemy.orm import Session, aliased
 from channels.port import Outgoing, Recipient, within_limit
 from db.base import Instant
 from db.engine import is_sqlite, keys_of, run_of
-from db.marks import day_of
+from db.marks import day_of, random_id
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.statements import changed, insert_ignoring
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle, MediaRow
 from db.tables.deliveries import Lane as Lane
 from db.tables.deliveries import Purpose as Purpose
 from deliveries import copies
-from deliveries.buttons import button_id, drop_rows, keep_rows, new_row, pressable
+from deliveries.buttons import button_id, drop_rows, keep_rows, new_row, pressable, renumber_rows
 from deliveries.copies import COPIES as COPIES
 from deliveries.copies import settled_on
 
@@ -429,6 +429,7 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
     put_back_edits = [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING and o.delivery.edits]
     await _drop_superseded(session, put_back_edits)
     moved = await _new_addresses(session, outcomes)
+    numbers = {o.delivery.id: -random_id() for o in outcomes if _takes_new_number(o)}
     connection = await session.connection()
     settled = await connection.execute(
         _SETTLE,
@@ -437,7 +438,7 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
                 "which": outcome.delivery.id,
                 "run": run_of(session).id,
                 "to_state": outcome.state,
-                "platform_id": outcome.message_id,
+                "platform_id": _kept_message_id(keys_of(session), outcome.delivery, outcome.message_id),
                 "why": outcome.reason,
                 "next_at": outcome.due_at,
                 "stays": outcome.state is DeliveryState.PENDING,
@@ -445,6 +446,7 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
                 "left": outcome.parts,
                 "is_anew": outcome.anew,
                 "new_address": moved.get(outcome.delivery.id),
+                "number": None if outcome.delivery.passing else numbers.get(outcome.delivery.id),
                 "at": None if outcome.state is DeliveryState.PENDING else _settled_at(outcome.delivery, now),
             }
             for outcome in outcomes
@@ -453,12 +455,21 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
     if settled.rowcount != len(outcomes):  # a driver that cannot tell says -1
         await _settle_late(session, outcomes, now=now)
     await _drop_passed(session, outcomes)
+    shown = [o.delivery.id for o in outcomes if o.delivery.callback_data and o.delivery.id in numbers]
+    await renumber_rows(session, {number: numbers[number] for number in shown})
     await _end_called_off(session, [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING], now=now)
     never_left = (DeliveryState.FAILED, DeliveryState.UNDELIVERABLE)
     await drop_rows(session, [o.delivery.id for o in outcomes if o.state in never_left and _has_unseen_buttons(o)])
     await _keep_handles(session, outcomes)
     unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
     await copies.send_again(session, unknown, now=now)
+
+
+def _kept_message_id(keys: KeyRing, delivery: Claimed, message_id: str | None) -> str | None:
+    """What is kept of the platform's id of a message: it counts, and would tell an order as our own ids would."""
+    if message_id is None or delivery.broadcast_id is not None:
+        return message_id
+    return None if delivery.passing else copies.seal_message_id(keys, delivery.content_id, message_id)
 
 
 async def _settle_late(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
@@ -471,6 +482,12 @@ async def _settle_late(session: AsyncSession, outcomes: Sequence[Outcome], *, no
 
 def _settled_at(delivery: Claimed, now: datetime) -> datetime:
     return day_of(now) if delivery.broadcast_id is None else now
+
+
+def _takes_new_number(outcome: Outcome) -> bool:
+    """Whether a row's number has to go: once it has left, its place among all others would tell when."""
+    delivery = outcome.delivery
+    return outcome.state is DeliveryState.SENT and delivery.broadcast_id is None and not delivery.is_live
 
 
 def _has_unseen_buttons(outcome: Outcome) -> bool:
@@ -501,6 +518,7 @@ _SETTLE = (
         _ROWS.leased_by == bindparam("run", type_=_ROWS.leased_by.type),
     )
     .values(
+        id=func.coalesce(bindparam("number", type_=_ROWS.id.type), _ROWS.id),
         state=bindparam("to_state", type_=_ROWS.state.type),
         message_id=func.coalesce(bindparam("platform_id", type_=_ROWS.message_id.type), _ROWS.message_id),
         reason=bindparam("why", type_=_ROWS.reason.type),
@@ -515,6 +533,29 @@ _SETTLE = (
         leased_until=None,
         leased_by=None,
     )
+)
+
+
+async def forget_order(session: AsyncSession, *, limit: int) -> int:
+    """Give new numbers to rows that came to their end in another way than by being sent (see Delivery), oldest first.
+
+    For the night. Returns how many got one; with `limit` of them there may be more.
+    """
+    ended = Delivery.state.not_in([DeliveryState.PENDING, DeliveryState.SENDING])
+    counts = Delivery.broadcast_id.is_(None) & Delivery.purpose.is_distinct_from(Purpose.LIVE)
+    found = await session.scalars(select(Delivery.id).where(Delivery.id > 0, ended, counts).limit(limit))
+    numbers = {number: -random_id() for number in found}
+    if numbers:
+        connection = await session.connection()
+        for statement in _NEW_NUMBERS:
+            await connection.execute(statement, [{"was": was, "becomes": becomes} for was, becomes in numbers.items()])
+        await renumber_rows(session, numbers)
+    return len(numbers)
+
+
+_NEW_NUMBERS = (
+    update(_DELIVERIES).where(_ROWS.resend_of == bindparam("was")).values(resend_of=bindparam("becomes")),
+    update(_DELIVERIES).where(_ROWS.id == bindparam("was")).values(id=bindparam("becomes")),
 )
 
 

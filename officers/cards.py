@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Outgoing, Recipient
 from db.tables.deliveries import Delivery, DeliveryState, Lane
+from deliveries.copies import message_id_of
 from deliveries.ledger import call_off_origin, open_delivery
 
 
@@ -44,7 +45,8 @@ async def close_cards(
     )
     for delivery in shown:
         chat = Recipient(delivery.channel, delivery.address)
-        if delivery.id == besides or not delivery.message_id or chat not in readers:
+        message_id = message_id_of(session, delivery)
+        if delivery.id == besides or not message_id or chat not in readers:
             continue
         await open_delivery(
             session,
@@ -53,6 +55,6 @@ async def close_cards(
             key=f"{about}/{uuid4().hex}",
             origin=about,
             lane=Lane.REPLY,
-            edits=delivery.message_id,
+            edits=message_id,
             now=now,
         )

@@ -25,6 +25,7 @@ from db.statements import changed, insert_ignoring
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.digests import Digest
 from db.tables.reports import Report, ReportState
+from deliveries.copies import message_id_of
 from deliveries.ledger import open_delivery
 from officers.accounts import OfficerAt, actor_for
 from officers.permissions import Permission
@@ -131,10 +132,12 @@ async def _say(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime
 async def _say_again(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> None:
     """Edit the digest, once it has arrived and while an earlier edit of it does not wait."""
     rows = await session.execute(
-        select(Delivery.message_id, Delivery.state, Delivery.edits).where(Delivery.origin == heap.origin)
+        select(Delivery.message_id, Delivery.state, Delivery.edits, Delivery.content_id, Delivery.broadcast_id).where(
+            Delivery.origin == heap.origin
+        )
     )
     there = list(rows)
-    shown = [row.message_id for row in there if row.state is DeliveryState.SENT and row.edits is None]
+    shown = [message_id_of(session, row) for row in there if row.state is DeliveryState.SENT and row.edits is None]
     if not shown or any(row.edits is not None for row in there if row.state in _ON_ITS_WAY):
         return
     key, buttons = ("digest.waiting", _buttons()) if waiting else ("digest.none", ())

@@ -17,6 +17,7 @@ from db.sealing import CannotOpen
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
+from deliveries.copies import message_id_of
 from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
 from officers import roster
 from officers.accounts import OfficerAt, officers_who_may, officers_with
@@ -150,8 +151,9 @@ async def rewrite_forwards(
     done: set[tuple[str, str, str]] = set()
     for delivery in shown:
         chat = Recipient(delivery.channel, delivery.address)
-        place = (chat.channel, chat.address, delivery.message_id or "")
-        if not delivery.message_id or place in done or chat not in readers:
+        message_id = message_id_of(session, delivery)
+        place = (chat.channel, chat.address, message_id or "")
+        if not message_id or place in done or chat not in readers:
             continue
         done.add(place)
         outgoing = await render(session, report, note=line, policy=policy)
@@ -169,7 +171,7 @@ async def rewrite_forwards(
             key=f"report:{report.id}/shown:{delivery.id}/edit:{now.isoformat()}",
             origin=f"report:{report.id}",
             lane=Lane.REPORT,
-            edits=delivery.message_id,
+            edits=message_id,
             purpose=Purpose.FORWARD,
             subject_id=report.id,
             now=now,

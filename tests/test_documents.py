@@ -146,7 +146,8 @@ def test_every_chat_command_in_a_document_is_answered(document: Path):
 @each_document
 def test_every_file_a_document_names_exists(document: Path):
     places = (
-        "bot|handlers|broadcasts|reports|establishments|officers|deliveries|channels|texts|db|web|tests|deploy|docs"
+        "bench|bot|broadcasts|channels|commands|conversations|db|deliveries|demo|deploy|docs|establishments|handlers|media|"
+        "officers|reports|tests|texts|unit|web"
     )
     names = set(re.findall(rf"`((?:{places})/[\w./-]*\w)`", prose(document)))
 

@@ -70,11 +70,15 @@ class Delivery(Base):
       waits.
     - `due_at` is set only while a row waits for a later time; what may leave at once has none, and within a lane
       leaves in the order of `id`, the `urgent` first. `opened_at` and `settled_at` are days, except a broadcast's.
+    - `message_id` is the platform's, sealed where the row is not a broadcast's (see deliveries.copies).
     - `leased_by` is the run that claimed it; `called_off`: what is under way does not leave again when put back.
     - `parts` of a long message have left already; `copies` counts those that were made of a send in doubt
       (`resend_of`) before this one.
 
-    Ids are never given out twice: buttons and late outcomes refer to rows that may be gone.
+    Ids count upwards while a row waits, are never given out twice (buttons and late outcomes refer to rows that may be
+    gone), and become random once it has left: below zero, so that they stay out of the count. Otherwise the gaps
+    between rows would tell what was said to whom between two of them. A broadcast's rows keep theirs, as its live
+    message does.
     """
 
     __tablename__ = "deliveries"
@@ -160,7 +164,7 @@ class Delivery(Base):
     leased_until: Mapped[datetime | None]
     leased_by: Mapped[str | None] = mapped_column(String(16))
     called_off: Mapped[bool] = mapped_column(default=False, server_default=false())
-    message_id: Mapped[str | None] = mapped_column(String(64))
+    message_id: Mapped[str | None] = mapped_column(String(128))
     reason: Mapped[str | None] = mapped_column(String(40))
     opened_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]

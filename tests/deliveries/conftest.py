@@ -17,6 +17,7 @@ from channels.sender import Sender
 from channels.wording import plain
 from db.engine import Sessions
 from db.tables.deliveries import Delivery, DeliveryState, Lane
+from deliveries.copies import message_id_of
 from deliveries.dispatch import Dispatcher
 from deliveries.ledger import open_delivery
 from deliveries.pace import Pace
@@ -84,12 +85,17 @@ class Post:
         return [params["text"] for method, params in self.gateway.calls if method == "sendMessage"]
 
     async def rows(self) -> list[Delivery]:
-        """The ledger, oldest row first."""
+        """The ledger: what waits, oldest first, after what has left, whose numbers are random; copies come last."""
         async with self.sessions.reading() as session:
-            return list(await session.scalars(select(Delivery).order_by(Delivery.id)))
+            return list(await session.scalars(select(Delivery).order_by(Delivery.copies, Delivery.id)))
+
+    async def message_id(self, row: Delivery) -> str | None:
+        """What the platform calls a row's message."""
+        async with self.sessions.reading() as session:
+            return message_id_of(session, row)
 
     async def states(self) -> list[DeliveryState]:
-        """The states of the ledger's rows, oldest row first."""
+        """The states of the ledger's rows, in the order of `rows`."""
         return [row.state for row in await self.rows()]
 
 

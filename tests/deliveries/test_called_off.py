@@ -130,7 +130,7 @@ async def test_what_cannot_be_opened_fails_alone(post: Post, column: str):
     await post.send()
 
     assert post.said("lan") == ["Xin chào"]
-    assert await _states(post) == [DeliveryState.FAILED, DeliveryState.SENT]
+    assert set(await _states(post)) == {DeliveryState.FAILED, DeliveryState.SENT}
 
 
 async def test_answers_nobody_got_are_forgotten_and_notices_are_not(post: Post):

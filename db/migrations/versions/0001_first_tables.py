@@ -673,7 +673,7 @@ def upgrade() -> None:
         sa.Column("leased_until", Instant(), nullable=True),
         sa.Column("leased_by", sa.String(length=16), nullable=True),
         sa.Column("called_off", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("message_id", sa.String(length=64), nullable=True),
+        sa.Column("message_id", sa.String(length=128), nullable=True),
         sa.Column("reason", sa.String(length=40), nullable=True),
         sa.Column("opened_at", Instant(), nullable=False),
         sa.Column("settled_at", Instant(), nullable=True),
