@@ -10,6 +10,8 @@ from channels.port import Recipient
 
 #: So many messages may come at once, and one more in each EVERY; what comes faster is not answered one by one.
 AT_ONCE, EVERY = 12, timedelta(seconds=5)
+#: So many answers of ours may leave at once, and one more in each EVERY; the others let everybody else's go first.
+PROMPT = 5
 #: So many urgent reports of one chat go ahead of everybody else's in URGENT_WITHIN.
 URGENT, URGENT_WITHIN = 2, timedelta(minutes=10)
 #: Chats remembered; the one longest quiet is forgotten first.
@@ -18,11 +20,16 @@ _REMEMBERED = 10_000
 
 @dataclass(slots=True)
 class _Bucket:
-    """What a chat has left of AT_ONCE, as of `at`; and when it handed urgent reports in."""
+    """What a chat has left of AT_ONCE and PROMPT, as of `at`; and when it handed urgent reports in."""
 
     left: float
     at: datetime
+    prompt: float = PROMPT
     urgent: tuple[datetime, ...] = ()
+
+    def refill(self, now: datetime) -> None:
+        gained = max(timedelta(), now - self.at) / EVERY
+        self.left, self.prompt, self.at = min(AT_ONCE, self.left + gained), min(PROMPT, self.prompt + gained), now
 
 
 class Bursts:
@@ -34,13 +41,20 @@ class Bursts:
     def is_hurried(self, chat: Recipient, *, now: datetime) -> bool:
         """Count a message of a chat; True when it comes faster than messages are answered."""
         bucket = self._bucket(chat, now)
-        passed = max(timedelta(), now - bucket.at)
-        bucket.left = min(AT_ONCE, bucket.left + passed / EVERY)
-        bucket.at = now
+        bucket.refill(now)
         if bucket.left < 1:
             return True
         bucket.left -= 1
         return False
+
+    def is_prompt(self, chat: Recipient, *, now: datetime) -> bool:
+        """Count an answer to a chat; False when it has had so many that it waits behind those to others."""
+        bucket = self._bucket(chat, now)
+        bucket.refill(now)
+        if bucket.prompt < 1:
+            return False
+        bucket.prompt -= 1
+        return True
 
     def may_go_ahead(self, chat: Recipient, *, now: datetime) -> bool:
         """Count an urgent report of a chat; False when it has handed in so many that this one waits its turn."""

@@ -295,6 +295,8 @@ class Turn:
 
     async def _queue(self, outgoing: Outgoing, *, edits: str | None, lane: Lane = Lane.REPLY) -> None:
         self._answers += 1
+        if not self.actor.is_officer and not self.services.bursts.is_prompt(self.chat, now=self.now):
+            lane = Lane.REMINDER
         await open_delivery(
             self.session,
             outgoing,

@@ -72,14 +72,18 @@ async def start_with_words(turn: Turn) -> None:
 
 async def offer_report(turn: Turn, answer: Answer) -> None:
     """Words outside a conversation: offer to report them, and keep them (sealed) until the person says."""
-    if answer.is_hurried and answer.text and await _kept_besides(turn, answer.text):
+    if not answer.text:
+        await turn.say("offer.nothing", buttons=_offered(turn))
         return
-    if answer.text:
-        await conversation.hold(turn, OFFER, {"text": answer.text})
-    await turn.say(
-        "offer.report" if answer.text else "offer.nothing",
-        buttons=_offered(turn),
-    )
+    talk = await conversation.present(turn)
+    kept = talk.answers if talk is not None and talk.flow == OFFER.name else {}
+    words = _together(str(kept.get("text", "")), answer.text)
+    await conversation.hold(turn, OFFER, {"text": words, "hurried": answer.is_hurried})
+    if not answer.is_hurried:
+        await turn.say("offer.report", buttons=_offered(turn))
+    elif not kept.get("hurried"):
+        # They come too fast to be answered one by one, which is said once.
+        await turn.say("offer.hurried", buttons=_offered(turn))
 
 
 def _offered(turn: Turn) -> Rows:
@@ -89,19 +93,18 @@ def _offered(turn: Turn) -> Rows:
     )
 
 
-async def _kept_besides(turn: Turn, text: str) -> bool:
-    """Keep words beside those that are kept already, for they come too fast to be answered one by one; the first time
-    that is said. False when nothing is kept, or they are too many."""
-    talk = await conversation.present(turn)
-    words = str(talk.answers.get("text", "")) if talk is not None and talk.flow == OFFER.name else ""
-    # A code on a line of its own would not be known for one any more.
-    if not words or len(words) + len(text) > MAX_TEXT * MAX_PARTS // 2 or codes_in(text):
-        return False
-    is_said = talk is not None and talk.answers.get("hurried")
-    await conversation.hold(turn, OFFER, {"text": f"{words}\n{text}", "hurried": True})
-    if not is_said:
-        await turn.say("offer.hurried", buttons=_offered(turn))
-    return True
+def _together(before: str, text: str) -> str:
+    """Everything that was written outside a conversation since something was last reported, oldest first.
+
+    Raises:
+        Refusal: `offer.full`; what was written before stays kept.
+    """
+    # A code on a line of its own would not be known for one any more: alone, it is.
+    if not before or codes_in(text):
+        return before or text
+    if len(before) + len(text) > MAX_TEXT * MAX_PARTS // 2:
+        raise Refusal("offer.full")
+    return f"{before}\n{text}"
 
 
 async def _ask_content(turn: Turn, talk: Talk) -> Question:

@@ -3,6 +3,7 @@
 | attack | what holds |
 |---|---|
 | one account sends hundreds of messages | another one's first message is next |
+| thirty accounts ask for help without end | whoever reads each answer before going on reports within seconds |
 | thirty accounts send reports without end | an urgent one of somebody new reaches the officer within seconds |
 | the same, all of them marked urgent | each account goes ahead of others twice in ten minutes |
 | messages without end in one report | one report, every word, few answers |
@@ -172,6 +173,24 @@ async def test_an_urgent_report_reaches_the_officer_within_seconds(town: Town):
         received = (await session.scalars(select(Report).where(Report.state == ReportState.RECEIVED))).all()
     assert len(received) > 150, "nothing of the flood was thrown away"
     assert f"{len(received) - 1} tin báo đang chờ" in "\n".join(town.shown(OFFICER))
+
+
+async def test_whoever_reads_each_answer_reports_urgently_among_accounts_that_ask_without_end(town: Town):
+    await town.arrives(*((account, "/trogiup") for _ in range(33) for account in ACCOUNTS))
+    began = town.seconds
+    for said in ("/baotin", "cướp ở cầu Mới", "Đang xảy ra", "Gửi"):
+        heard = len(town.shown(500))
+        await town.arrives((500, said))
+        while len(town.shown(500)) == heard:
+            await town.passes(0.25)
+    while not any("cướp ở cầu Mới" in shown for shown in town.shown(OFFICER)):
+        await town.passes(0.25)
+
+    assert town.seconds - began <= 15, town.seconds - began
+    await town.passes(60)
+    assert [len(town.shown(account)) for account in ACCOUNTS] == [33] * len(ACCOUNTS), (
+        "everybody is answered in the end"
+    )
 
 
 async def test_a_burst_becomes_one_report_with_every_word_and_few_answers(town: Town):

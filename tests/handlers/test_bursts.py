@@ -9,7 +9,7 @@ from sqlalchemy import select
 from channels.port import Recipient
 from db.tables.officers import Role
 from db.tables.reports import Report
-from handlers.bursts import AT_ONCE, EVERY, URGENT, Bursts
+from handlers.bursts import AT_ONCE, EVERY, PROMPT, URGENT, Bursts
 from reports.forwarding import read_report
 from reports.intake import MAX_PARTS, MAX_TEXT, count_parts, in_parts
 from tests.conftest import NOW
@@ -131,8 +131,33 @@ async def test_a_burst_outside_a_conversation_is_kept_and_becomes_one_report(wor
     (report,) = await reports(world)
     async with world.sessions.reading() as session:
         body = await read_report(session, await session.merge(report))
-    # What was answered one by one was offered one by one; from the last of those on, all is kept.
-    assert "\n".join(body.texts).split("\n") == words[AT_ONCE - 1 :]
+    assert "\n".join(body.texts).split("\n") == words
+
+
+async def test_what_was_written_before_a_report_is_all_in_it(world: World):
+    await world.officer("binh", Role.DUTY, on_duty=True)
+    lan = await world.person("lan")
+    words = ["Cứu với, có người bị đánh", "ở 12 Lê Lợi", "nhanh lên"]
+    for text in words:
+        await lan.sends(text)
+        world.clock.advance(minutes=20)
+        lan.offers(phrase("button.report"))
+
+    await lan.presses(phrase("button.report"))
+    await lan.presses(phrase("button.send"))
+
+    (report,) = await reports(world)
+    async with world.sessions.reading() as session:
+        body = await read_report(session, await session.merge(report))
+    assert "\n".join(body.texts).split("\n") == words
+
+
+def test_answers_to_whoever_asks_for_many_let_others_go_first():
+    bursts = Bursts()
+    assert [bursts.is_prompt(LAN, now=NOW) for _ in range(PROMPT + 1)] == [True] * PROMPT + [False]
+    assert bursts.is_prompt(MINH, now=NOW)
+    assert bursts.is_prompt(LAN, now=NOW + EVERY)
+    assert not bursts.is_prompt(LAN, now=NOW + EVERY)
 
 
 async def test_commands_and_presses_are_answered_in_a_burst_too(telegram_world: World):
