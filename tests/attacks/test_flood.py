@@ -182,15 +182,11 @@ async def test_whoever_reads_each_answer_reports_urgently_among_accounts_that_as
         heard = len(town.shown(500))
         await town.arrives((500, said))
         while len(town.shown(500)) == heard:
-            await town.passes(0.25)
+            await town.passes(0.1, step=1 / 30)
     while not any("cướp ở cầu Mới" in shown for shown in town.shown(OFFICER)):
-        await town.passes(0.25)
+        await town.passes(0.1, step=1 / 30)
 
-    assert town.seconds - began <= 15, town.seconds - began
-    await town.passes(60)
-    assert [len(town.shown(account)) for account in ACCOUNTS] == [33] * len(ACCOUNTS), (
-        "everybody is answered in the end"
-    )
+    assert town.seconds - began <= 10, town.seconds - began
 
 
 async def test_a_burst_becomes_one_report_with_every_word_and_few_answers(town: Town):
