@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -42,6 +42,8 @@ _CHATS, _ASIDE, _EACH = 64, 1024, 4
 _IDLE = 5.0
 #: How long what has begun may take when the process is told to stop, seconds.
 _FINISH = 5.0
+#: How long what an earlier process left may act before the next such one begins, seconds.
+_ALONE = 2.0
 #: How long an update waits after its first and its second failure, seconds.
 _REST = (1.0, 5.0)
 #: The storage may fail an update longer, and is waited for longer each time; but not for ever, when it takes others.
@@ -202,16 +204,34 @@ class Inbox:
             if not waiting.left_over:
                 await self._act(chat, waiting)
                 return None
-            async with self._alone:
-                # Counted before it is tried: it may be what ended the process that left it.
-                counted = await self._count(waiting, waiting.attempts + 1)
-                if counted is not None:
-                    await self._act(chat, waiting)
-                return None
+            await self._act_alone(chat, waiting)
+            return None
         except (SQLAlchemyError, OSError) as error:
             return await self._could_not(chat, waiting, error)
         except Exception as error:
             return await self._failed(chat, waiting, error)
+
+    async def _act_alone(self, chat: _Chat, waiting: Waiting) -> None:
+        """Let an update act that an earlier process has left, while no other such one does.
+
+        Whatever ended that process ends this one soon: an update that takes longer, because its file does, lets the
+        next one begin. Who waits for that keeps nobody from having a turn.
+        """
+        async with self._aside():
+            await self._alone.acquire()
+        try:
+            # Counted before it is tried: it may be what ended the process that left it.
+            if await self._count(waiting, waiting.attempts + 1) is None:
+                return
+            acting = asyncio.ensure_future(self._act(chat, waiting))
+            try:
+                await asyncio.wait({acting}, timeout=_ALONE)
+            except asyncio.CancelledError:
+                acting.cancel()
+                raise
+        finally:
+            self._alone.release()
+        await acting
 
     async def _could_not(self, chat: _Chat, waiting: Waiting, error: Exception) -> Waiting | None:
         """The storage failed: neither acted nor answered, and hardly by its own fault."""
@@ -243,11 +263,17 @@ class Inbox:
         return replace(waiting, attempts=attempts, left_over=False)
 
     async def _rest(self, seconds: float) -> None:
-        """Wait before another attempt; others have the place in memory meanwhile."""
+        """Wait before another attempt."""
+        async with self._aside():
+            await self._sleep(seconds)
+
+    @contextlib.asynccontextmanager
+    async def _aside(self) -> AsyncIterator[None]:
+        """While a chat waits, others have its place in memory."""
         self._resting += 1
         self._wake.set()
         try:
-            await self._sleep(seconds)
+            yield
         finally:
             self._resting -= 1
 

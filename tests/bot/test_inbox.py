@@ -253,7 +253,9 @@ async def test_hundreds_of_chats_have_turns(acting: Acting):
     assert acting.world.incidents == []
 
 
-async def test_slow_files_take_no_place_from_words(telegram_world: World, monkeypatch):
+@pytest.mark.parametrize("are_left_over", [False, True])
+async def test_slow_files_take_no_place_from_words(telegram_world: World, monkeypatch, are_left_over: bool):
+    monkeypatch.setattr("bot.inbox._ALONE", 0.05)
     world = telegram_world
     gate = asyncio.Event()
     fetching: list[int] = []
@@ -271,6 +273,9 @@ async def test_slow_files_take_no_place_from_words(telegram_world: World, monkey
         update["message"] = {key: part for key, part in update["message"].items() if key not in ("text", "entities")}
         update["message"]["photo"] = photo
     await world.house.store("telegram", pictures)
+    if are_left_over:
+        async with world.sessions.begin() as session:
+            await find_left_over(session)
 
     async def emergency(update: Update, context: Any) -> None:
         async with context.begin(update) as turn:
