@@ -382,7 +382,7 @@ def _claimed(
         handles=handles,
         parts=row.parts,
         urgent=bool(row.urgent),
-        is_live=row.purpose == Purpose.LIVE,
+        is_live=row.purpose in (Purpose.LIVE, Purpose.DIGEST),
         broadcast_id=row.broadcast_id,
     )
 

@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Recipient
+from channels.port import Outgoing, Recipient
 from channels.wording import button, message
 from db.engine import keys_of
 from db.sealing import CannotOpen, padded, unpadded
 from db.statements import changed, insert_ignoring
-from db.tables.deliveries import Delivery, DeliveryState, Lane
+from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
 from db.tables.digests import Digest
 from db.tables.reports import Report, ReportState
 from deliveries.copies import message_id_of
@@ -111,9 +111,11 @@ async def _heap(session: AsyncSession, chat: Recipient, *, now: datetime) -> Hea
     row = await session.get(Digest, _filed_under(session, chat), populate_existing=True)
     heap = await _open(session, row) if row is not None else None
     # Also when the clock was set back.
-    if heap is None or not heap.began_at <= now < heap.began_at + WINDOW:
-        return Heap(chat, secrets.token_hex(8), now)
-    return heap
+    if heap is not None and heap.began_at <= now < heap.began_at + WINDOW:
+        return heap
+    if heap is not None:
+        await _point_on(session, heap, now=now)
+    return Heap(chat, secrets.token_hex(8), now)
 
 
 async def _say(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> Heap:
@@ -124,36 +126,65 @@ async def _say(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime
         key=heap.origin,
         origin=heap.origin,
         lane=Lane.REPORT,
+        purpose=Purpose.DIGEST,
         now=now,
     )
     return replace(heap, said=waiting, said_at=now)
 
 
+async def _point_on(session: AsyncSession, heap: Heap, *, now: datetime) -> None:
+    """A digest that counts no more says so, and that what comes after it counts."""
+    shown = await _shown(session, heap)
+    if shown is not None:
+        said = replace(message("vi", "digest.older", buttons=_buttons()), brief="")
+        # Who has deleted it needs no word of that.
+        await _rewrite(session, heap, said, shown, purpose=None, now=now)
+
+
 async def _say_again(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> None:
     """Edit the digest, once it has arrived and while an earlier edit of it does not wait."""
-    rows = await session.execute(
-        select(Delivery.message_id, Delivery.state, Delivery.edits, Delivery.content_id, Delivery.broadcast_id).where(
-            Delivery.origin == heap.origin
-        )
-    )
-    there = list(rows)
-    shown = [message_id_of(session, row) for row in there if row.state is DeliveryState.SENT and row.edits is None]
-    if not shown or any(row.edits is not None for row in there if row.state in _ON_ITS_WAY):
+    shown = await _shown(session, heap)
+    if shown is None or await _is_being_rewritten(session, heap):
         return
     key, buttons = ("digest.waiting", _buttons()) if waiting else ("digest.none", ())
     said = message("vi", key, buttons=buttons, n=waiting, time=say_time(now, policy.zone))
+    # Where messages cannot be changed the next digest says it.
+    await _rewrite(session, heap, replace(said, brief=""), shown, now=now)
+    await _keep(session, replace(heap, said=waiting, said_at=now))
+
+
+async def _rewrite(
+    session: AsyncSession,
+    heap: Heap,
+    said: Outgoing,
+    shown: str,
+    *,
+    purpose: Purpose | None = Purpose.DIGEST,
+    now: datetime,
+) -> None:
     await open_delivery(
         session,
-        # Where messages cannot be changed the next digest says it.
-        replace(said, brief=""),
+        said,
         to=heap.chat,
         key=f"{heap.origin}/{now.isoformat()}",
         origin=heap.origin,
         lane=Lane.REPORT,
-        edits=shown[-1],
+        edits=shown,
+        purpose=purpose,
         now=now,
     )
-    await _keep(session, replace(heap, said=waiting, said_at=now))
+
+
+async def _shown(session: AsyncSession, heap: Heap) -> str | None:
+    """The platform's id of the digest, once it has arrived: the newest, where its reader has deleted others."""
+    sent = (Delivery.origin == heap.origin) & (Delivery.state == DeliveryState.SENT) & Delivery.edits.is_(None)
+    row = await session.scalar(select(Delivery).where(sent).order_by(Delivery.id.desc()).limit(1))
+    return message_id_of(session, row) if row is not None else None
+
+
+async def _is_being_rewritten(session: AsyncSession, heap: Heap) -> bool:
+    waits = (Delivery.origin == heap.origin) & Delivery.state.in_(_ON_ITS_WAY) & Delivery.edits.is_not(None)
+    return await session.scalar(select(Delivery.id).where(waits).limit(1)) is not None
 
 
 _ON_ITS_WAY = (DeliveryState.PENDING, DeliveryState.SENDING)

@@ -40,6 +40,7 @@ class Purpose(enum.StrEnum):
 
     FORWARD = "forward"  # shows a report (its id) to an officer
     LIVE = "live"  # counts along with a broadcast (its id); posted again when its reader has deleted it
+    DIGEST = "digest"  # counts the reports that wait; posted again likewise
 
 
 class Content(Base):

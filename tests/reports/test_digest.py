@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -157,3 +158,41 @@ async def test_a_revoked_officers_digest_counts_no_further(telegram_world: World
 async def reports(world: World) -> list[Report]:
     async with world.sessions.reading() as session:
         return list(await session.scalars(select(Report).where(Report.state == ReportState.RECEIVED)))
+
+
+async def test_a_digest_its_reader_has_deleted_is_posted_again(telegram_world: World):
+    world = telegram_world
+    officer = await world.officer("binh", Role.DUTY, on_duty=True)
+    for number in range(FEW + 2):
+        await hand_in(world, f"p{number}", f"Chuyện số {number}")
+    await world.tick(seconds=6)
+    await officer.looks()
+    chat = world.ports["telegram"].gateway.chats[officer.chat.address]
+    chat[-1] = replace(chat[-1], deleted=True)
+
+    for number in range(FEW + 2, FEW + 5):
+        await hand_in(world, f"p{number}", f"Chuyện số {number}")
+    for _ in range(3):
+        await world.tick(seconds=6)
+    await officer.refresh()
+
+    assert f"{FEW + 5} tin báo đang chờ" in officer.last.text
+    world.logged.clear()
+
+
+async def test_a_digest_that_counts_no_more_points_to_the_newer_one(telegram_world: World):
+    world = telegram_world
+    officer = await world.officer("binh", Role.DUTY, on_duty=True)
+    for number in range(FEW + 2):
+        await hand_in(world, f"p{number}", f"Chuyện số {number}")
+    await world.tick(seconds=6)
+    world.clock.advance(seconds=WINDOW.total_seconds() + 60)
+    for number in range(FEW + 2, 2 * FEW + 4):
+        await hand_in(world, f"p{number}", f"Chuyện số {number}")
+    for _ in range(3):
+        await world.tick(seconds=6)
+    await officer.refresh()
+
+    counting = [text for text in texts(officer) if "tin báo đang chờ nhận" in text]
+    assert [f"{2 * FEW + 4} tin" in text for text in counting] == [True]
+    assert sum(phrase("digest.older") in text for text in texts(officer)) == 1
