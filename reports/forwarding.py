@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, MediaKind, Outgoing, Place, Recipient
 from channels.wording import Rows, button, from_html, html, plain
-from db.engine import keys_of, owe_erasure
+from db.engine import keys_of
 from db.sealing import CannotOpen
+from db.statements import erase_rows
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
@@ -258,16 +259,15 @@ async def reporters_chat(session: AsyncSession, report: Report, *, now: datetime
 async def erase_content(session: AsyncSession, report: Report) -> None:
     """Erase everything a report said, wherever it was kept to be sent."""
     origin = f"report:{report.id}"
-    await session.execute(delete(ReportPart).where(ReportPart.report_id == report.id))
-    await session.execute(delete(MediaRow).where(MediaRow.origin == origin))
+    await erase_rows(session, delete(ReportPart).where(ReportPart.report_id == report.id))
+    await erase_rows(session, delete(MediaRow).where(MediaRow.origin == origin))
     await cut_links(session, [report.id])
     await erase_origin(session, origin)
 
 
 async def cut_links(session: AsyncSession, report_ids: Collection[int]) -> None:
     """Forget which chats reports came from: the links, and what the ledger still holds for those chats."""
-    owe_erasure(session)
-    await session.execute(delete(ReportLink).where(ReportLink.report_id.in_(report_ids)))
+    await erase_rows(session, delete(ReportLink).where(ReportLink.report_id.in_(report_ids)))
     await forget_hidden(session, [f"report:{report_id}" for report_id in report_ids])
 
 
