@@ -165,7 +165,7 @@ class House:
             self.time.start_from(await standing.newest_seen(session))
             lost = await ledger.recover(session, now=self.clock(), all_in_flight=True)
             if self.time.stepped_back():
-                await restored.pull_back(session, now=self.clock(), policy=self.policy)
+                await restored.pull_back(session, now=self.clock())
             await find_left_over(session)
         if lost:
             log.warning("sends_unknown_after_restart", deliveries=lost)
@@ -252,9 +252,9 @@ class House:
             log.warning("clock_trusted")
             self.time.restart()
             now = self.clock()
-            await restored.pull_back(session, now=now, policy=self.policy)
+            await restored.pull_back(session, now=now)
         elif self.time.stepped_back():
-            await restored.pull_back(session, now=now, policy=self.policy)
+            await restored.pull_back(session, now=now)
         await standing.remember_seen(session, now)
         self._minute_written = standing.minute_of(now)
 

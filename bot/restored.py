@@ -87,8 +87,9 @@ async def _tell(session: AsyncSession, found: Found, *, now: datetime) -> None:
         )
 
 
-async def pull_back(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
-    """After the clock was ahead and was set right: what was set due while it was ahead is due now, not in a year."""
+async def pull_back(session: AsyncSession, *, now: datetime) -> None:
+    """After the clock was ahead and was set right: what was set due while it was ahead is due now, not in a year.
+    Reports see to that themselves (reports.triage)."""
     paused = (
         select(Broadcast.id)
         .join(Notice, Notice.id == Broadcast.notice_id)
@@ -107,7 +108,3 @@ async def pull_back(session: AsyncSession, *, now: datetime, policy: Policy) -> 
         .values(leased_until=now + _LONGEST_WAIT)
         .execution_options(synchronize_session=False),
     )
-    for report in await session.scalars(select(Report).where(Report.state == ReportState.RECEIVED)):
-        deadlines = policy.escalation_for(report.urgent)
-        if report.escalates_at is not None and report.escalates_at > now + max(deadlines):
-            report.escalates_at = now + deadlines[0]

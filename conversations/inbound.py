@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from db.engine import Sessions, is_sqlite, keys_of
 from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.statements import erase_rows
 from db.tables.inbound import PARKED as PARKED
 from db.tables.inbound import InboundUpdate, SeenUpdate
 
@@ -304,4 +305,4 @@ async def forget_updates(session: AsyncSession, *, before: datetime) -> None:
     await session.execute(delete(_SEEN).where(_SEEN.c.day.in_(seen)))
     # In the words of the index of what is parked.
     parked = delete(_WAITING).where(text(f"attempts >= {PARKED}"), _WAITING.c.day.in_(waiting))
-    await session.execute(parked)
+    await erase_rows(session, parked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
-from db.engine import keys_of
+from db.engine import keys_of, owe_erasure
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.statements import changed, insert_ignoring
 from db.tables.conversations import Conversation
@@ -26,6 +27,8 @@ _HOURS = LIFETIME // timedelta(hours=1)
 #: What an expired conversation is called where one cannot be ended.
 EXPIRED = "talk"
 _PURPOSE = "conversation"
+#: Text in a conversation's answers that nobody wrote: of which report, since when, under which key, in which album.
+_OURS = frozenset({"number", "asked_at", "key", "album"})
 log = structlog.get_logger(__name__)
 
 
@@ -60,6 +63,9 @@ async def keep_talk(session: AsyncSession, talk: Talk, *, now: datetime) -> None
     """Store a conversation's present state; it lives LIFETIME from now."""
     keys = keys_of(session)
     key, ends_at = talk_key(keys, talk.chat), now + LIFETIME
+    before = await session.scalar(select(Conversation.sealed).where(Conversation.chat == key))
+    if before is not None:
+        _owe(session, key, before, instead=talk)
     body = {
         "chat": str(talk.chat),
         "flow": talk.flow,
@@ -71,15 +77,16 @@ async def keep_talk(session: AsyncSession, talk: Talk, *, now: datetime) -> None
     }
     plain = padded(json.dumps(body, ensure_ascii=False).encode())
     values = {"sealed": keys.seal(_PURPOSE, plain, bound_to=key), "hour": _hour_mark(keys, ends_at)}
-    fresh = await changed(session, insert_ignoring(session, Conversation).values(chat=key, **values))
-    if fresh != 1:
+    is_new = before is None and await changed(
+        session, insert_ignoring(session, Conversation).values(chat=key, **values)
+    )
+    if not is_new:
         await session.execute(update(Conversation).where(Conversation.chat == key).values(**values))
 
 
 async def end_talk(session: AsyncSession, chat: Recipient) -> None:
     """Forget the conversation a chat is in."""
-    key = talk_key(keys_of(session), chat)
-    await session.execute(delete(Conversation).where(Conversation.chat == key))
+    await _take_out(session, talk_key(keys_of(session), chat))
 
 
 async def expired_chats(session: AsyncSession, *, now: datetime, limit: int = 50) -> list[str]:
@@ -107,16 +114,46 @@ async def expired_chats(session: AsyncSession, *, now: datetime, limit: int = 50
 
 async def take_expired(session: AsyncSession, chat: str) -> Talk | None:
     """Take out the conversation under a key; None when nothing in it can be read any more."""
-    sealed = await session.scalar(
-        delete(Conversation)
-        .where(Conversation.chat == chat)
-        .returning(Conversation.sealed)
-        .execution_options(synchronize_session=False)
-    )
+    sealed = await _take_out(session, chat)
     found = _open(session, chat, sealed) if sealed is not None else None
     if sealed is not None and found is None:
         log.warning("conversation_unreadable")
     return found[0] if found is not None else None
+
+
+async def _take_out(session: AsyncSession, key: str) -> bytes | None:
+    sealed: bytes | None = await session.scalar(
+        delete(Conversation).where(Conversation.chat == key).returning(Conversation.sealed)
+    )
+    if sealed is not None:
+        _owe(session, key, sealed)
+    return sealed
+
+
+def _owe(session: AsyncSession, key: str, sealed: bytes, *, instead: Talk | None = None) -> None:
+    """See to it that what somebody wrote in a conversation is wiped from the disk when it is forgotten. One that held
+    no words, as that of a report that was handed in, costs nothing.
+
+    Args:
+        instead: What it becomes; words that it goes on holding are not forgotten.
+    """
+    found = _open(session, key, sealed)
+    kept = "\n".join(_words(instead.answers)) if instead is not None else ""
+    if found is None or any(word not in kept for word in _words(found[0].answers)):
+        owe_erasure(session)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """All text in a conversation's answers, but what we keep there ourselves."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inside in value.items():
+            if name not in _OURS:
+                yield from _words(inside)
+    elif isinstance(value, list | tuple):
+        for inside in value:
+            yield from _words(inside)
 
 
 def _hour_mark(keys: KeyRing, at: datetime) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.engine import is_sqlite
+from db.engine import is_sqlite, owe_erasure
 
 
 def insert_ignoring(session: AsyncSession, table: Any) -> sqlite.Insert | postgresql.Insert:
@@ -22,3 +22,12 @@ async def changed(session: AsyncSession, statement: Executable) -> int:
     """Execute an INSERT, UPDATE or DELETE; how many rows it has written."""
     done = await session.execute(statement)
     return done.rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+async def erase_rows(session: AsyncSession, statement: Executable) -> int:
+    """Execute a DELETE of what a person wrote or sent, or of what leads to them; returns how many rows are gone. Where
+    there were any they are wiped from the disk soon after the commit: every such DELETE goes this way."""
+    gone = await changed(session, statement)
+    if gone:
+        owe_erasure(session)
+    return gone

@@ -78,10 +78,16 @@ async def each(
 
 
 def may_be_tried(kind: str, column: Any, *, now: datetime) -> ColumnElement[bool]:
-    """Whether the item with this id is not in trouble, or its pause is over."""
+    """Whether the item with this id is not in trouble, or its pause is over. None is longer than _PARKED: what says so
+    was written while the clock was ahead, or is damaged."""
     waits = (
         select(Trouble.item)
-        .where(Trouble.kind == kind, Trouble.item == cast(column, String), Trouble.not_before > now)
+        .where(
+            Trouble.kind == kind,
+            Trouble.item == cast(column, String),
+            Trouble.not_before > now,
+            Trouble.not_before <= now + _PARKED,
+        )
         .exists()
     )
     return ~waits

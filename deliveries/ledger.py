@@ -39,7 +39,7 @@ from db.base import Instant
 from db.engine import is_sqlite, keys_of, run_of
 from db.marks import day_of, random_id
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
-from db.statements import changed, insert_ignoring
+from db.statements import changed, erase_rows, insert_ignoring
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle, MediaRow
 from db.tables.deliveries import Lane as Lane
 from db.tables.deliveries import Purpose as Purpose
@@ -651,20 +651,20 @@ async def call_off_for(session: AsyncSession, chats: Iterable[Recipient], *, now
 async def forget_hidden(session: AsyncSession, origins: Collection[str]) -> None:
     """Drop every row on behalf of `origins` whose address is sealed, with what it says, whatever became of it."""
     hidden = Delivery.origin.in_(origins) & Delivery.address_sealed
-    await session.execute(delete(Content).where(Content.id.in_(select(Delivery.content_id).where(hidden))))
-    await session.execute(delete(Delivery).where(hidden).execution_options(synchronize_session=False))
+    await erase_rows(session, delete(Content).where(Content.id.in_(select(Delivery.content_id).where(hidden))))
+    await erase_rows(session, delete(Delivery).where(hidden).execution_options(synchronize_session=False))
 
 
 async def forget_left_over(session: AsyncSession, *, before: datetime) -> None:
     """Drop answers and edits that came to another end than being sent before then, with what they said."""
     left = text("passing AND settled_at IS NOT NULL"), Delivery.settled_at < before
-    await session.execute(delete(Content).where(Content.id.in_(select(Delivery.content_id).where(*left))))
-    await session.execute(delete(Delivery).where(*left).execution_options(synchronize_session=False))
+    await erase_rows(session, delete(Content).where(Content.id.in_(select(Delivery.content_id).where(*left))))
+    await erase_rows(session, delete(Delivery).where(*left).execution_options(synchronize_session=False))
 
 
 async def erase_origin(session: AsyncSession, origin: str) -> None:
     """Forget what was said on behalf of `origin`; the ledger keeps that it was said."""
-    await session.execute(delete(Content).where(Content.origin == origin))
+    await erase_rows(session, delete(Content).where(Content.origin == origin))
 
 
 def _heads(select_one: str) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Outgoing, Recipient
 from channels.wording import button, from_html, html, message, plain
 from conversations.languages import language_of
+from db.engine import owe_erasure
 from db.statements import changed
 from db.tables.deliveries import Lane
 from db.tables.establishments import Contact, ContactRole, StateChange
@@ -282,6 +283,7 @@ async def leave(
         raise Refusal("place.unknown")
     await session.delete(contact)
     await session.flush()
+    owe_erasure(session)
     if not await contacts_of(session, establishment_id):
         if place.state is EstablishmentState.PENDING:
             line = html("vi", "approval.withdrawn", code=place.code)

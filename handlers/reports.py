@@ -279,11 +279,12 @@ async def _show_status(turn: Turn, tried: Tried | None) -> None:
     if tried is None:
         raise Refusal("track.not_a_code")
     report = await tried_report(turn.session, tried, policy=turn.policy)
-    at = report.closed_at or report.taken_at or report.received_at or report.started_at
+    last = report.closed_at or report.taken_at
+    at = report.hidden.known(last, now=turn.now) if last else report.hidden.came_at(turn.now)
     await turn.say(
         f"track.{report.state}",
         number=report.number,
-        at=say_when(at, turn.policy.zone, turn.language),
+        at=say_when(at, turn.policy.zone, turn.language) if at else turn.plain("report.time_unknown"),
         buttons=rows(button(turn.language, "button.add_more", "report.answer", report.id, once=False)),
     )
 

@@ -16,6 +16,7 @@ from officers.permissions import Permission, require
 from reports.forwarding import render
 from reports.triage import (
     OUTCOMES,
+    Report,
     ReportState,
     ask_reporter,
     close_report,
@@ -128,9 +129,7 @@ async def _inbox_page(turn: Turn, number: int) -> Outgoing:
     if not reports:
         return from_html(turn.html("inbox.empty"), turn.language)
     lines = "\n".join(
-        f"• {report.number}: {turn.plain(f'report_state.{report.state}')}, "
-        f"{say_when(report.received_at or report.started_at, turn.policy.zone, turn.language)}"
-        for report in reports
+        f"• {report.number}: {turn.plain(f'report_state.{report.state}')}, {_when(turn, report)}" for report in reports
     )
     buttons = tuple(
         (replace(button(turn.language, "button.open", "report.open", report.id, once=False), label=report.number),)
@@ -140,13 +139,18 @@ async def _inbox_page(turn: Turn, number: int) -> Outgoing:
     return from_html(markup, turn.language, buttons=(*buttons, *paging.turners(turn, page, "report.inbox_page")))
 
 
+def _when(turn: Turn, report: Report) -> str:
+    at = report.hidden.came_at(turn.now)
+    return turn.plain("report.time_unknown") if at is None else say_when(at, turn.policy.zone, turn.language)
+
+
 @on("report.open")
 async def open_one(turn: Turn, report_id: str) -> None:
     """Read one report again."""
     report = await report_for_officer(turn.session, turn.actor, int(report_id))
     require(turn.actor, Permission.HANDLE_REPORTS)
     state = turn.html("triage.state", state=turn.plain(f"report_state.{report.state}"))
-    outgoing = await render(turn.session, report, note=state, policy=turn.policy)
+    outgoing = await render(turn.session, report, note=state, now=turn.now, policy=turn.policy)
     buttons = (
         ((button(turn.language, "button.take", "report.take", report.id),),)
         if report.state is ReportState.RECEIVED

@@ -11,9 +11,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, MediaKind, Outgoing, Place, Recipient
-from channels.wording import Rows, button, from_html, html
-from db.engine import keys_of, owe_erasure
+from channels.wording import Rows, button, from_html, html, plain
+from db.engine import keys_of
 from db.sealing import CannotOpen
+from db.statements import erase_rows
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
@@ -97,14 +98,26 @@ async def forward_first(session: AsyncSession, report: Report, *, now: datetime,
 async def escalate(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
     """Queue a report nobody took to the next in line, and set the deadline after that."""
     report.escalation_step += 1
-    step = report.escalation_step
-    officers = await _next_in_line(session, step, now=now)
-    deadlines = policy.escalation_for(report.urgent)
-    received = report.received_at or now
-    report.escalates_at = max(received + deadlines[step], now) if step < len(deadlines) else None
-    minutes = int((now - received).total_seconds() // 60)
-    note = html("vi", "forward.nobody_took", minutes=minutes)
-    await _forward(session, report, officers, note=note, now=now, policy=policy)
+    officers = await _next_in_line(session, report.escalation_step, now=now)
+    report.escalates_at = _next_deadline(report, now=now, policy=policy)
+    await _forward(session, report, officers, note=_waited(report, now), now=now, policy=policy)
+
+
+def _next_deadline(report: Report, *, now: datetime, policy: Policy) -> datetime | None:
+    """When a report goes on after this step: counted from its receipt, but no later than one deadline follows another,
+    for the clock may have been ahead when it came."""
+    step, deadlines = report.escalation_step, policy.escalation_for(report.urgent)
+    if step >= len(deadlines):
+        return None
+    at = (report.received_at or now) + deadlines[step]
+    return min(max(at, now), now + deadlines[step] - deadlines[step - 1])
+
+
+def _waited(report: Report, now: datetime) -> str:
+    came_at = report.hidden.came_at(now)
+    if came_at is None:
+        return html("vi", "forward.nobody_took_unknown")
+    return html("vi", "forward.nobody_took", minutes=max(0, int((now - came_at).total_seconds() // 60)))
 
 
 async def ask_about(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
@@ -156,7 +169,7 @@ async def rewrite_forwards(
         if not message_id or place in done or chat not in readers:
             continue
         done.add(place)
-        outgoing = await render(session, report, note=line, policy=policy)
+        outgoing = await render(session, report, note=line, now=now, policy=policy)
         outgoing = replace(
             outgoing,
             buttons=buttons if chat == mine else (),
@@ -179,17 +192,14 @@ async def rewrite_forwards(
     return {Recipient(channel, address) for channel, address, _ in done}
 
 
-async def render(session: AsyncSession, report: Report, *, note: str, policy: Policy) -> Outgoing:
+async def render(session: AsyncSession, report: Report, *, note: str, now: datetime, policy: Policy) -> Outgoing:
     """The message that shows a report to an officer. Nothing in it tells who sent it."""
     body = await read_report(session, report)
     words = "\n\n".join(body.texts)
     heading = "forward.heading_urgent" if report.urgent else "forward.heading"
-    markup = html(
-        "vi",
-        heading,
-        number=report.number,
-        time=say_time(report.received_at or report.started_at, policy.zone),
-    )
+    came_at = report.hidden.came_at(now)
+    time = say_time(came_at, policy.zone) if came_at is not None else plain("vi", "forward.time_unknown")
+    markup = html("vi", heading, number=report.number, time=time)
     if report.incomplete:
         markup += "\n" + html("vi", "forward.incomplete")
     markup += "\n\n" + (html("vi", "forward.body", text=words) if words else html("vi", "forward.no_words"))
@@ -251,16 +261,15 @@ async def reporters_chat(session: AsyncSession, report: Report, *, now: datetime
 async def erase_content(session: AsyncSession, report: Report) -> None:
     """Erase everything a report said, wherever it was kept to be sent."""
     origin = f"report:{report.id}"
-    await session.execute(delete(ReportPart).where(ReportPart.report_id == report.id))
-    await session.execute(delete(MediaRow).where(MediaRow.origin == origin))
+    await erase_rows(session, delete(ReportPart).where(ReportPart.report_id == report.id))
+    await erase_rows(session, delete(MediaRow).where(MediaRow.origin == origin))
     await cut_links(session, [report.id])
     await erase_origin(session, origin)
 
 
 async def cut_links(session: AsyncSession, report_ids: Collection[int]) -> None:
     """Forget which chats reports came from: the links, and what the ledger still holds for those chats."""
-    owe_erasure(session)
-    await session.execute(delete(ReportLink).where(ReportLink.report_id.in_(report_ids)))
+    await erase_rows(session, delete(ReportLink).where(ReportLink.report_id.in_(report_ids)))
     await forget_hidden(session, [f"report:{report_id}" for report_id in report_ids])
 
 
@@ -292,7 +301,7 @@ async def _forward(
     if report.escalates_at is not None:
         minutes = max(1, round((report.escalates_at - now).total_seconds() / 60))
         lines.append(html("vi", "forward.deadline", minutes=minutes))
-    outgoing = await render(session, report, note="\n".join(lines), policy=policy)
+    outgoing = await render(session, report, note="\n".join(lines), now=now, policy=policy)
     outgoing = replace(outgoing, buttons=((button("vi", "button.take", "report.take", report.id),),))
     for officer in await shown_one_by_one(session, report, officers, now=now, policy=policy):
         await open_delivery(

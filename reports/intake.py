@@ -10,9 +10,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Media, MediaKind, Place, Recipient
-from db.engine import keys_of
+from db.engine import keys_of, owe_erasure
 from db.marks import day_mark, random_id
-from db.statements import changed
+from db.statements import changed, erase_rows
 from db.tables.deliveries import MediaRow
 from db.tables.reports import Hidden, ReportLink, ReportPart, ReportState
 from db.tables.reports import Report as Report
@@ -157,7 +157,7 @@ async def add_kept(session: AsyncSession, report: Report, kept: KeptFile, *, cap
 async def drop_file(session: AsyncSession, kept: KeptFile) -> None:
     """Erase a stored file that does not become a part of a report."""
     ids = [media_id for media_id in (kept.view_id, kept.original_id) if media_id is not None]
-    await session.execute(delete(MediaRow).where(MediaRow.id.in_(ids)))
+    await erase_rows(session, delete(MediaRow).where(MediaRow.id.in_(ids)))
 
 
 async def add_place(session: AsyncSession, report: Report, place: Place, *, now: datetime) -> None:
@@ -225,6 +225,7 @@ async def withdraw_draft(session: AsyncSession, report_id: int) -> None:
 async def erase(session: AsyncSession, report: Report) -> None:
     """Erase a report's key, parts, files and link; the row stays, empty, so that its number is not given again."""
     await forwarding.erase_content(session, report)
+    owe_erasure(session)
     report.data_key = None
     report.code_hash = None
     report.code_prefix = None

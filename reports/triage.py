@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,8 @@ from db.sealing import CannotOpen, KeyRing
 from db.statements import changed
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
-from db.tables.reports import Hidden, Report, ReportLink
+from db.tables.reports import UNKNOWN_TIME, Hidden, ReportLink
+from db.tables.reports import Report as Report
 from db.tables.reports import ReportState as ReportState
 from db.troubles import each, may_be_tried
 from deliveries.ledger import open_delivery
@@ -216,7 +218,10 @@ async def escalate_due(session: AsyncSession, *, now: datetime, policy: Policy, 
     """Pass on the reports nobody took in time; returns how many."""
     due = await session.scalars(
         select(Report)
-        .where(Report.id.in_(await _overdue(session, now=now, limit=limit)), Report.state == ReportState.RECEIVED)
+        .where(
+            Report.id.in_(await _overdue(session, now=now, policy=policy, limit=limit)),
+            Report.state == ReportState.RECEIVED,
+        )
         .with_for_update(skip_locked=True)
     )
 
@@ -224,11 +229,11 @@ async def escalate_due(session: AsyncSession, *, now: datetime, policy: Policy, 
         _mend(report, now)
         await forwarding.escalate(session, report, now=now, policy=policy)
 
-    overdue = [report for report in sorted(due, key=_urgency) if _is_overdue(report.hidden, now)]
+    overdue = [r for r in sorted(due, key=_urgency) if _is_overdue(r.hidden, policy.escalation_for(r.urgent), now)]
     return await each(session, "report", overdue, escalate_one, now=now)
 
 
-async def _overdue(session: AsyncSession, *, now: datetime, limit: int) -> list[int]:
+async def _overdue(session: AsyncSession, *, now: datetime, policy: Policy, limit: int) -> list[int]:
     """The reports that go on now. When is sealed: those that wait and have not gone to everybody are opened."""
     keys = keys_of(session)
     waiting = await session.execute(
@@ -239,13 +244,21 @@ async def _overdue(session: AsyncSession, *, now: datetime, limit: int) -> list[
         )
     )
     opened = [(row.id, row.urgent, Hidden.open(keys, row.number, row.sealed)) for row in waiting]
-    due = [(not urgent, _deadline(hidden), which) for which, urgent, hidden in opened if _is_overdue(hidden, now)]
+    due = [
+        (not urgent, _deadline(hidden), which)
+        for which, urgent, hidden in opened
+        if _is_overdue(hidden, policy.escalation_for(urgent), now)
+    ]
     return [which for *_, which in sorted(due)[:limit]]
 
 
-def _is_overdue(hidden: Hidden, now: datetime) -> bool:
-    """Whether a report goes on now; one whose times cannot be read does, for nobody knows how long it has waited."""
-    return not hidden.is_readable or (hidden.escalates_at is not None and hidden.escalates_at <= now)
+def _is_overdue(hidden: Hidden, deadlines: Sequence[timedelta], now: datetime) -> bool:
+    """Whether a report goes on now; one whose times cannot be read or cannot be right does, for nobody knows how long
+    it has waited."""
+    if hidden.escalates_at is None:
+        return False
+    is_wrong = hidden.is_ahead(now) or hidden.escalates_at > now + max(deadlines)
+    return is_wrong or hidden.escalates_at <= now
 
 
 def _deadline(hidden: Hidden) -> datetime:
@@ -257,10 +270,13 @@ def _urgency(report: Report) -> tuple[bool, datetime]:
 
 
 def _mend(report: Report, now: datetime) -> None:
-    """Let a report whose times cannot be read count from now: it goes on like any other, and is logged once."""
-    if not report.hidden.is_readable:
+    """Let a report whose times cannot be read, or that came while the clock was ahead, count from now: it goes on like
+    any other; people are told that nobody knows when it came. What was damaged is logged once."""
+    hidden = report.hidden
+    if not hidden.is_readable:
         log.error("report_times_unreadable", report=report.number)
-        report.hidden = Hidden(started_at=now, received_at=now, escalates_at=now)
+    if not hidden.is_readable or hidden.is_ahead(now):
+        report.hidden = replace(hidden, started_at=UNKNOWN_TIME, received_at=now, escalates_at=now)
 
 
 async def tried_report(session: AsyncSession, tried: Tried, *, policy: Policy) -> Report:

@@ -22,7 +22,7 @@ from channels.port import Recipient
 from db.engine import keys_of
 from db.marks import day_mark, day_of, days_until, keyed_id
 from db.sealing import KeyRing, padded, unpadded
-from db.statements import insert_ignoring
+from db.statements import erase_rows, insert_ignoring
 from db.tables import web as rows
 
 _CHAT, _MESSAGE, _CHANGE, _POST, _FILE, _COMMANDS = (
@@ -389,7 +389,7 @@ async def show_files(session: AsyncSession, names: Sequence[str], *, now: dateti
 async def _drop_files(session: AsyncSession, files: Iterable[FileRef]) -> None:
     wanted = [_file_key(keys_of(session), file.id) for file in files]
     for start in range(0, len(wanted), _MANY):
-        await session.execute(delete(_files).where(_files.c.id.in_(wanted[start : start + _MANY])))
+        await erase_rows(session, delete(_files).where(_files.c.id.in_(wanted[start : start + _MANY])))
 
 
 # --- menus of commands --------------------------------------------------------------------------------------------
@@ -445,4 +445,4 @@ async def purge(session: AsyncSession, *, before: datetime, nonces_before: datet
         (_posts, _POST, nonces_before),
         (_chats, _CHAT, nonces_before),
     ):
-        await session.execute(delete(table).where(table.c.day.in_(days_until(keys, purpose, until))))
+        await erase_rows(session, delete(table).where(table.c.day.in_(days_until(keys, purpose, until))))

@@ -5,20 +5,23 @@ from __future__ import annotations
 import enum
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Self, TypeVar, overload
 
 from sqlalchemy import Boolean, ForeignKey, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column, object_session
 
-from db.base import Base, BigId, choice
+from db.base import LONG_PAST, Base, BigId, choice
 from db.marks import random_id
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
 
 _T = TypeVar("_T")
 _HIDDEN = "report-hidden"
-#: When a report began whose row cannot be opened: before all others, so that it is seen first.
-UNREADABLE = datetime(1970, 1, 1, tzinfo=UTC)
+#: When a report began of which that is not known, for its row was damaged or the clock was wrong: before all others, so
+#: that it is seen first.
+UNKNOWN_TIME = LONG_PAST
+#: What a restart forgets of the clock: no report comes later than this after now.
+_FORGOTTEN = timedelta(minutes=1)
 
 
 class ReportState(enum.StrEnum):
@@ -56,19 +59,33 @@ class Hidden:
 
     @classmethod
     def open(cls, keys: KeyRing, number: str, sealed: bytes) -> Hidden:
-        """What `seal` made; a row that is damaged, or whose key is gone, began at UNREADABLE."""
+        """What `seal` made; of a row that is damaged, or whose key is gone, nothing is known but that it is due."""
         try:
             plain = json.loads(unpadded(keys.open(_HIDDEN, sealed, bound_to=number)))
             return cls(**{name: _instant(plain[name]) if name.endswith("_at") else plain[name] for name in _NAMES})
         except (CannotOpen, ValueError, LookupError, TypeError):
-            return cls(UNREADABLE)
+            return _LOST
 
     @property
     def is_readable(self) -> bool:
         """Whether the row could be opened."""
-        return self.started_at != UNREADABLE
+        return self != _LOST
+
+    def is_ahead(self, now: datetime) -> bool:
+        """Whether it came later than now: the clock was ahead then, and has been set right."""
+        return (self.received_at or self.started_at) > now + _FORGOTTEN
+
+    def known(self, at: datetime | None, *, now: datetime) -> datetime | None:
+        """One of these instants as it may be told to people; None when it cannot be right."""
+        return None if at is None or at == UNKNOWN_TIME or at > now + _FORGOTTEN else at
+
+    def came_at(self, now: datetime) -> datetime | None:
+        """When it came, as it may be told to people; None when nobody knows."""
+        is_known = self.started_at != UNKNOWN_TIME
+        return self.known(self.received_at or self.started_at, now=now) if is_known else None
 
 
+_LOST = Hidden(UNKNOWN_TIME, escalates_at=UNKNOWN_TIME)
 _NAMES = tuple(field.name for field in fields(Hidden))
 
 

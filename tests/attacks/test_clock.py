@@ -5,11 +5,13 @@
 | set back a day, an urgent report is escalated in its minutes | `..._urgent_report...`, over a restart too |
 | times that are written down never go back | `..._never_goes_back...` |
 | a clock that was ahead by a year freezes nothing | `..._ahead_by_a_year...` |
+| whatever the step, a commander has a report in the usual minutes, and reads no odd number | `..._usual_minutes...` |
 | the start and the doctor warn, and an operator has the last word | `..._warn...`, `..._trusted...` |
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,8 +29,9 @@ from db.forward_clock import TRUST, ForwardClock
 from db.tables.broadcasts import Notice, NoticeState
 from db.tables.officers import Role
 from db.tables.reports import Report
+from db.tables.troubles import Trouble
 from tests.conftest import KEYS, NOW
-from tests.worlds import Clock, World, open_world
+from tests.worlds import Clock, Person, World, open_world, phrase
 
 DAY_ALMOST = timedelta(hours=23)
 
@@ -261,3 +264,121 @@ async def test_a_scheduled_notice_stays_where_it_is_when_the_clock_was_far_ahead
     async with world.sessions.reading() as session:
         assert await session.scalar(select(Notice.state)) is NoticeState.SCHEDULED
     world.logged.clear()
+
+
+# --- the commander, after a step of any size ---
+
+
+async def _report(world: World, *, urgent: bool) -> None:
+    nam = await world.person("nam")
+    await nam.sends("/baotin")
+    await nam.sends("Mất chó.")
+    if urgent:
+        await nam.presses("Đang xảy ra")
+    await nam.presses("Gửi")
+
+
+async def _minutes_until(world: World, officer: Person) -> float | None:
+    """How long it takes until an officer is shown the report."""
+    for half_minutes in range(1, 61):
+        world.clock.advance(seconds=30)
+        await world.house.jobs.second()
+        if half_minutes % 2 == 0:
+            await world.house.jobs.minute()
+        await world.settle()
+        await officer.refresh()
+        if any("Mất chó." in shown.text for shown in officer.shown):
+            return half_minutes / 2
+    return None
+
+
+def _reads_no_odd_number(*officers: Person) -> None:
+    for officer in officers:
+        for shown in officer.shown:
+            assert not re.search(r"(?<!T)-\d|\d{3,} phút|\d\.\d{3} phút|19[67]\d|2027", shown.text), shown.text
+
+
+#: Without a step a commander has an urgent report after 3 minutes, any other after 15.
+_USUAL = {True: 2.5, False: 14.5}
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+@pytest.mark.parametrize("ahead", [timedelta(hours=40), timedelta(days=30)])
+async def test_a_report_that_came_while_the_clock_was_ahead_is_with_the_commander_in_the_usual_minutes(
+    either: World, ahead: timedelta, urgent: bool
+):
+    world = either
+    duty = await world.officer("duty", Role.DUTY, on_duty=True)
+    other, chief = await world.officer("other", Role.DUTY), await world.officer("chief", Role.COMMANDER)
+    right = world.clock.now
+    world.clock.now += ahead
+    await _report(world, urgent=urgent)
+    await world.house.jobs.second()
+    await world.house.jobs.minute()
+    await world.settle()
+
+    world.clock.now = right + timedelta(seconds=40)
+    minutes = await _minutes_until(world, chief)
+    for officer in (duty, other):
+        await officer.refresh()
+    await chief.sends("/tin")
+
+    assert minutes is not None and minutes <= _USUAL[urgent]
+    assert any(phrase("forward.nobody_took_unknown") in shown.text for shown in other.shown)
+    assert phrase("report.time_unknown") in chief.last.text
+    _reads_no_odd_number(duty, other, chief)
+    world.logged.clear()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("back", [timedelta(minutes=20), timedelta(hours=37), timedelta(days=30), timedelta(days=400)])
+async def test_after_a_step_back_a_report_is_with_the_commander_in_the_usual_minutes(
+    either: World, back: timedelta, restarted: bool
+):
+    world = either
+    duty = await world.officer("duty", Role.DUTY, on_duty=True)
+    other, chief = await world.officer("other", Role.DUTY), await world.officer("chief", Role.COMMANDER)
+    await _report(world, urgent=True)
+    await world.tick(seconds=30)
+
+    world.clock.now -= back
+    if restarted:
+        await world.restart()
+    minutes = await _minutes_until(world, chief)
+    for officer in (duty, other):
+        await officer.refresh()
+
+    assert minutes is not None and minutes <= 3.5, "a restart remembers the minute"
+    _reads_no_odd_number(duty, other, chief)
+    world.logged.clear()
+
+
+async def test_a_deadline_that_was_set_while_the_clock_was_ahead_has_passed_when_it_is_right(either: World):
+    world = either
+    await world.officer("duty", Role.DUTY, on_duty=True)
+    await world.officer("other", Role.DUTY)
+    chief = await world.officer("chief", Role.COMMANDER)
+    await _report(world, urgent=False)
+    right = world.clock.now
+    world.clock.advance(days=30)
+    await world.house.jobs.second()  # goes to the next in line, and is due again at once: in a month
+
+    world.clock.now = right + timedelta(seconds=40)
+    minutes = await _minutes_until(world, chief)
+
+    assert minutes is not None and minutes <= _USUAL[False]
+    world.logged.clear()
+
+
+async def test_what_failed_while_the_clock_was_ahead_is_tried_again_when_it_is_right(either: World):
+    world = either
+    await world.officer("chief", Role.COMMANDER)
+    await _urgent_report(world)
+    async with world.sessions.begin() as session:
+        report = (await session.scalars(select(Report))).one()
+        ahead = world.clock() + timedelta(days=30)
+        session.add(Trouble(kind="report", item=str(report.id), attempts=3, day=NOW, not_before=ahead, parked=True))
+    world.clock.advance(minutes=2)
+    await world.house.jobs.second()
+
+    assert await _step(world) == 1

@@ -6,11 +6,14 @@
 | which chat a report came from, after DỪNG          | never, from the next minute on          |
 | the same while somebody reads, or after a crash    | as soon as the reader is done; at once  |
 | whose phone number it was, after Xoá dữ liệu       | never, from the next minute on          |
+| words and pictures that waited for a yes           | never, a minute after Không gửi, Huỷ, … |
+| what a conversation held that is over              | never, from the next minute on          |
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ast
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.base import Base
 from db.engine import Sessions
 from db.erasure import beside_reports, settle_erasure
+from db.tables.conversations import Conversation
 from db.tables.deliveries import MediaContent, MediaRow
+from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart
 from tests.conftest import KEYS
 from tests.worlds import Clock, Person, World, open_world, picture
@@ -232,3 +237,130 @@ async def test_postgresql_keeps_no_samples_of_what_is_sealed(postgresql_engine: 
 def test_every_table_beside_reports_can_be_put_in_the_order_of_a_key() -> None:
     assert {table.name for table in beside_reports()} >= {"reports", "report_parts", "report_links", "media"}
     assert all(table.primary_key.columns for table in Base.metadata.tables.values())
+
+
+# --- what was never handed in ---
+
+
+async def talks_of(world: World) -> list[bytes]:
+    async with world.sessions.reading() as session:
+        return list(await session.scalars(select(Conversation.sealed)))
+
+
+async def waiting_words(world: World) -> tuple[Person, dict[str, list[bytes]]]:
+    """Words and a picture that nobody asked for lie there until their writer says whether they go to an officer."""
+    duty = await world.officer("duty", Role.DUTY, on_duty=True)
+    nam = await world.person("nam")
+    await nam.sends("/baotin")
+    await nam.sends("Có người lạ.")
+    await nam.presses("Gửi")
+    await duty.presses("Nhận xử lý")
+    await duty.presses("Hỏi thêm")
+    await duty.sends("Có mấy người?")
+    async with world.sessions.reading() as session:
+        before = set(await session.scalars(select(MediaRow.id)))
+    await nam.sends("Tôi tên là Lan, gọi 0912345678")
+    words = await talks_of(world)
+    await nam.sends_photo(picture(size=(333, 222)))
+    async with world.sessions.reading() as session:
+        files = list(await session.scalars(select(MediaRow.about).where(MediaRow.id.not_in(before))))
+        bytes_ = list(await session.scalars(select(MediaContent.sealed).where(MediaContent.media_id.not_in(before))))
+    await world.house.jobs.minute()  # nothing is owed any more
+    assert not world.sessions.owes_erasure
+    return nam, {"words": [*words, *await talks_of(world)], "file": files, "bytes": bytes_}
+
+
+async def _day_after(world: World, nam: Person) -> None:
+    await world.tick(hours=23)  # the night is over, and with it the tidying that comes anyway
+    await world.tick(hours=1, minutes=1)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda world, nam: nam.presses("Không gửi"), id="not sent"),
+        pytest.param(lambda world, nam: nam.sends("/huy"), id="called off"),
+        pytest.param(lambda world, nam: nam.sends("/baotin"), id="something else begun"),
+        pytest.param(_day_after, id="expired"),
+    ],
+)
+async def test_words_and_pictures_that_were_not_sent_are_on_the_disk_no_more(
+    world: World, disk: Disk, end: Callable[[World, Person], Awaitable[None]]
+) -> None:
+    nam, sealed = await waiting_words(world)
+
+    await end(world, nam)
+    assert sealed["file"] and sealed["bytes"]
+    await world.tick(minutes=1)
+
+    assert missing(await disk(), sealed) == all_of(sealed)
+
+
+async def test_a_stray_word_is_on_the_disk_no_more_once_it_is_forgotten(world: World, disk: Disk) -> None:
+    nam = await world.person("nam")
+    await nam.sends("Tôi là Lan ở số 5")
+    sealed = {"words": await talks_of(world)}
+    await world.house.jobs.minute()
+    assert missing(await disk(), sealed) == {"words": 0}
+
+    await world.tick(hours=23)  # the night is over, and with it the tidying that comes anyway
+    await world.tick(hours=1, minutes=1)
+
+    assert missing(await disk(), sealed) == {"words": 1}
+
+
+async def test_words_that_others_take_the_place_of_are_on_the_disk_no_more(world: World, disk: Disk) -> None:
+    nam = await world.person("nam")
+    await nam.sends("Tôi là Lan ở số 5")
+    sealed = {"words": await talks_of(world)}
+    await world.house.jobs.minute()
+
+    await nam.sends("Thôi, để mai tôi báo sau nhé")
+    await world.tick(minutes=1)
+
+    assert missing(await disk(), sealed) == {"words": 1}
+
+
+async def test_a_report_that_was_handed_in_costs_no_cleaning(world: World) -> None:
+    await a_report(world)
+
+    assert not world.sessions.owes_erasure
+
+
+#: What holds no words of a person's, or holds them no longer than it takes to act on or to send them.
+_DROPPED_WITHOUT_A_WORD = {
+    "ButtonRow",
+    "Content",  # what we say ourselves, once it has been said
+    "Delivery",
+    "Digest",
+    "MediaHandle",
+    "NoticePart",
+    "TextMenu",
+    "Trouble",
+    "WebCommands",
+    "_SEEN",
+    "_WAITING",  # what has acted
+}
+
+
+def _deletes(tree: ast.AST, *, in_erase: bool = False) -> Iterator[str]:
+    """The names of what is deleted, but by `erase_rows`."""
+    for node in ast.iter_child_nodes(tree):
+        name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if name == "delete" and isinstance(node, ast.Call) and not in_erase:
+            yield ast.unparse(node.args[0]).rpartition(".")[2]
+        yield from _deletes(node, in_erase=in_erase or name == "erase_rows")
+
+
+def test_whatever_deletes_what_a_person_wrote_owes_its_erasure() -> None:
+    root = Path(__file__).parents[2]
+    packages = ["bot", "broadcasts", "channels", "conversations", "deliveries", "establishments", "handlers", "media"]
+    found = {
+        (str(path.relative_to(root)), name)
+        for package in [*packages, "officers", "reports", "unit", "web"]
+        for path in (root / package).rglob("*.py")
+        for name in _deletes(ast.parse(path.read_text()))
+        if name not in _DROPPED_WITHOUT_A_WORD
+    }
+    # Which looks at what it takes out.
+    assert found == {("conversations/talks.py", "Conversation")}
