@@ -14,7 +14,21 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import Boolean, ColumnElement, bindparam, case, delete, func, insert, null, select, text, true, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -308,7 +322,7 @@ async def claim(
     statement = _CLAIM[is_sqlite(session)]
     if besides:
         statement, values["besides"] = _CLAIM_BESIDES[is_sqlite(session)], list(besides)
-    rows = (await session.execute(statement, values)).all()
+    rows: Sequence[Row[Any]] = (await (await session.connection()).execute(statement, values)).all()
     if not rows:
         return []
     rows = sorted(rows, key=lambda row: (row.lane, not row.urgent, row.id))
@@ -383,7 +397,8 @@ async def renew(session: AsyncSession, delivery_ids: Collection[int], *, now: da
 
 
 async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
-    """Write down what became of claimed deliveries, in one statement; then queue again what must not stay unknown.
+    """Write down what became of claimed deliveries, in one statement for those that were sent and one for the others;
+    then queue again what must not stay unknown.
 
     Only what this run holds is changed, with one exception: a message that was listed as unknown, because its lease
     had lapsed, and was sent after all is sent, and the copy of it is called off.
@@ -392,6 +407,47 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
         return
     put_back_edits = [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING and o.delivery.edits]
     await _drop_superseded(session, put_back_edits)
+    sent = [outcome for outcome in outcomes if _is_just_sent(outcome)]
+    others = outcomes if not sent else [outcome for outcome in outcomes if not _is_just_sent(outcome)]
+    settled = await _settle_sent(session, sent, now=now) + await _settle_others(session, others, now=now)
+    if settled != len(outcomes):  # a driver that cannot tell says -1
+        await _settle_late(session, outcomes, now=now)
+    await _drop_passed(session, outcomes)
+    await _end_called_off(session, [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING], now=now)
+    never_left = (DeliveryState.FAILED, DeliveryState.UNDELIVERABLE)
+    await drop_rows(session, [o.delivery.id for o in outcomes if o.state in never_left and _has_unseen_buttons(o)])
+    await _keep_handles(session, outcomes)
+    unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
+    await copies.send_again(session, unknown, now=now)
+
+
+def _is_just_sent(outcome: Outcome) -> bool:
+    """Whether there is nothing to write down but that it was sent, and what the platform calls it."""
+    return (
+        outcome.state is DeliveryState.SENT
+        and outcome.counts
+        and not outcome.anew
+        and outcome.reason is None
+        and outcome.parts is None
+        and outcome.new_address is None
+    )
+
+
+async def _settle_sent(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> int:
+    """The usual end, and the one that comes in thousands: all of them are one parameter."""
+    if not outcomes:
+        return 0
+    sent = json.dumps([(outcome.delivery.id, outcome.message_id) for outcome in outcomes])
+    connection = await session.connection()
+    settled = await connection.execute(
+        _SETTLE_SENT[is_sqlite(session)], {"sent": sent, "run": run_of(session).id, "day": day_of(now), "now": now}
+    )
+    return settled.rowcount
+
+
+async def _settle_others(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> int:
+    if not outcomes:
+        return 0
     moved = await _new_addresses(session, outcomes)
     connection = await session.connection()
     settled = await connection.execute(
@@ -414,15 +470,7 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
             for outcome in outcomes
         ],
     )
-    if settled.rowcount != len(outcomes):  # a driver that cannot tell says -1
-        await _settle_late(session, outcomes, now=now)
-    await _drop_passed(session, outcomes)
-    await _end_called_off(session, [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING], now=now)
-    never_left = (DeliveryState.FAILED, DeliveryState.UNDELIVERABLE)
-    await drop_rows(session, [o.delivery.id for o in outcomes if o.state in never_left and _has_unseen_buttons(o)])
-    await _keep_handles(session, outcomes)
-    unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
-    await copies.send_again(session, unknown, now=now)
+    return settled.rowcount
 
 
 async def _settle_late(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
@@ -457,6 +505,21 @@ _PUT_BACK = (
         leased_by=None,
     )
 )
+_SENT_ONES = {
+    True: "SELECT json_extract(value, '$[0]') AS delivery, json_extract(value, '$[1]') AS message"
+    " FROM json_each(:sent)",
+    False: "SELECT CAST(value->>0 AS BIGINT) AS delivery, value->>1 AS message"
+    " FROM json_array_elements(CAST(:sent AS JSON)) AS value",
+}
+_SETTLE_SENT = {
+    sqlite: text(
+        "UPDATE deliveries SET state = 'sent', message_id = coalesce(sent.message, message_id), reason = NULL,"
+        " settled_at = CASE WHEN broadcast_id IS NULL THEN :day ELSE :now END, due_at = NULL, leased_until = NULL,"
+        f" leased_by = NULL FROM ({ones}) AS sent WHERE deliveries.id = sent.delivery AND state = 'sending'"
+        " AND leased_by = :run"
+    ).bindparams(bindparam("day", type_=Instant()), bindparam("now", type_=Instant()))
+    for sqlite, ones in _SENT_ONES.items()
+}
 _SETTLE = (
     update(Delivery.__table__)  # type: ignore[arg-type]
     .where(
@@ -625,10 +688,11 @@ async def next_due_at(session: AsyncSession, channel: str, *, after: datetime | 
     Args:
         after: Look only at what is due later than that.
     """
+    connection = await session.connection()
     if after is None:
-        found: datetime | None = await session.scalar(_NEXT_DUE, {"channel": channel})
+        found: datetime | None = await connection.scalar(_NEXT_DUE, {"channel": channel})
     else:
-        found = await session.scalar(_NEXT_AFTER, {"channel": channel, "after": after})
+        found = await connection.scalar(_NEXT_AFTER, {"channel": channel, "after": after})
     return found
 
 
@@ -773,9 +837,14 @@ async def _new_addresses(session: AsyncSession, outcomes: Sequence[Outcome]) -> 
     return moved
 
 
+_SAID = select(Content.__table__.c.id, Content.__table__.c.sealed).where(
+    Content.__table__.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
 async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing | None]:
     """What is to be said, by id; None for what cannot be opened. What was erased is missing."""
-    rows = await session.execute(select(Content.id, Content.sealed).where(Content.id.in_(ids)))
+    rows = await (await session.connection()).execute(_SAID, {"ids": list(ids)})
     return {content_id: _said(keys_of(session), content_id, sealed) for content_id, sealed in rows}
 
 
