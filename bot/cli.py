@@ -33,6 +33,9 @@ def main() -> None:
 @cli.command()
 def run() -> None:
     """Run the bot."""
+    from bot.memory import give_back
+
+    give_back()
     from bot.app import run as run_bot
 
     _run_with_settings(run_bot)
