@@ -287,7 +287,8 @@ def _claim_statement(*, sqlite: bool, skips: bool) -> str:
         "UPDATE deliveries SET state = 'sending', leased_until = :until, leased_by = :run, attempts = attempts + 1"
         f" WHERE {chosen} AND state = 'pending'"
         " RETURNING id, channel, address, address_sealed, lane, urgent, content_id, attempts, edits, passing,"
-        " resend_of, parts, purpose, broadcast_id"
+        " resend_of, parts, purpose, broadcast_id,"
+        " (SELECT sealed FROM contents WHERE contents.id = content_id) AS sealed"
     )
 
 
@@ -297,6 +298,8 @@ _CLAIM_BESIDES = {
     sqlite: text(_claim_statement(sqlite=sqlite, skips=True)).bindparams(*_TIMES, bindparam("besides", expanding=True))
     for sqlite in (True, False)
 }
+_LANES = {int(lane): lane for lane in Lane}
+_NO_CALLBACKS: Mapping[tuple[int, int], str] = {}
 _NO_SHARES = (0,) * len(Lane)
 
 
@@ -326,20 +329,23 @@ async def claim(
     if not rows:
         return []
     rows = sorted(rows, key=lambda row: (row.lane, not row.urgent, row.id))
-    contents = await _contents(session, {row.content_id for row in rows})
-    targets = {row.id: _target(session, row) for row in rows}
-    erased = [row.id for row in rows if row.content_id not in contents]
-    sealed = [row.id for row in rows if targets[row.id] is None or contents.get(row.content_id, _GONE) is None]
+    keys = keys_of(session)
+    # What all recipients of a broadcast are told is opened once.
+    contents = {row.content_id: row.sealed for row in rows if row.sealed is not None}
+    said = {content_id: _said(keys, content_id, sealed) for content_id, sealed in contents.items()}
+    targets = {row.id: _target(keys, row) for row in rows}
+    erased = [row.id for row in rows if row.content_id not in said]
+    sealed = [row.id for row in rows if targets[row.id] is None or said.get(row.content_id, _GONE) is None]
     await _end(session, erased, state=DeliveryState.CANCELLED, reason="erased", now=now)
     # Their key was taken off the ring, or the row was damaged: nothing else must wait for it.
     await _end(session, sealed, state=DeliveryState.FAILED, reason="unreadable", now=now)
-    media = {attachment.media_id for said in contents.values() if said for attachment in said.attachments}
+    media = {attachment.media_id for outgoing in said.values() if outgoing for attachment in outgoing.attachments}
     handles = await _handles(session, channel, media)
     claimed = []
     for row in rows:
-        target, outgoing = targets[row.id], contents.get(row.content_id)
+        target, outgoing = targets[row.id], said.get(row.content_id)
         if target is not None and outgoing is not None:
-            claimed.append(_claimed(keys_of(session), row, target, outgoing, handles))
+            claimed.append(_claimed(keys, row, target, outgoing, handles))
     return claimed
 
 
@@ -349,20 +355,24 @@ def _claimed(
     return Claimed(
         id=row.id,
         to=target[0],
-        lane=Lane(row.lane),
+        lane=_LANES[row.lane],
         outgoing=outgoing,
         content_id=row.content_id,
         attempts=row.attempts,
         edits=target[1],
         passing=bool(row.passing),
         resent=row.resend_of is not None,
-        callback_data={place: button_id(keys, row.id, row.content_id, place) for place, _ in pressable(outgoing)},
+        callback_data=_callback_data(keys, row, outgoing) if outgoing.buttons else _NO_CALLBACKS,
         handles=handles,
         parts=row.parts,
         urgent=bool(row.urgent),
         is_live=row.purpose == Purpose.LIVE,
         broadcast_id=row.broadcast_id,
     )
+
+
+def _callback_data(keys: KeyRing, row: Any, outgoing: Outgoing) -> Mapping[tuple[int, int], str]:
+    return {place: button_id(keys, row.id, row.content_id, place) for place, _ in pressable(outgoing)}
 
 
 async def put_back(session: AsyncSession, deliveries: Sequence[PutBack]) -> None:
@@ -813,12 +823,12 @@ async def _end(
     )
 
 
-def _target(session: AsyncSession, row: Any) -> tuple[Recipient, str | None] | None:
+def _target(keys: KeyRing, row: Any) -> tuple[Recipient, str | None] | None:
     """Where a claimed row goes and which message it rewrites; None when that cannot be opened."""
     if not row.address_sealed:
         return Recipient(row.channel, row.address), row.edits
     try:
-        address, _, edits = keys_of(session).open_text(_ADDRESS, row.address, bound_to=row.content_id).partition("\n")
+        address, _, edits = keys.open_text(_ADDRESS, row.address, bound_to=row.content_id).partition("\n")
     except (CannotOpen, ValueError):
         return None
     return Recipient(row.channel, address), edits if row.edits is not None else None
@@ -835,17 +845,6 @@ async def _new_addresses(session: AsyncSession, outcomes: Sequence[Outcome]) -> 
     for delivery_id, content_id in sealed:
         moved[delivery_id] = keys_of(session).seal_text(_ADDRESS, moved[delivery_id], bound_to=content_id)
     return moved
-
-
-_SAID = select(Content.__table__.c.id, Content.__table__.c.sealed).where(
-    Content.__table__.c.id.in_(bindparam("ids", expanding=True))
-)
-
-
-async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing | None]:
-    """What is to be said, by id; None for what cannot be opened. What was erased is missing."""
-    rows = await (await session.connection()).execute(_SAID, {"ids": list(ids)})
-    return {content_id: _said(keys_of(session), content_id, sealed) for content_id, sealed in rows}
 
 
 def _said(keys: KeyRing, content_id: str, sealed: bytes) -> Outgoing | None:
