@@ -31,6 +31,8 @@ from bench.tools import (
 )
 
 _PATIENCE = 60.0
+#: What the first ticks do is done after so many seconds: what is held then is held all day.
+_SETTLED = 4.0
 _PROC = Path("/proc/self/status")
 
 
@@ -76,7 +78,7 @@ def start(run: Run) -> Iterator[Result]:
 
 
 def _until_ready(folder: Path, server: BenchServer) -> tuple[float, float]:
-    """Seconds until `binhyen run` is ready, and the MiB it then holds."""
+    """Seconds until `binhyen run` is ready, and the MiB it holds when it has settled."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -94,7 +96,11 @@ def _until_ready(folder: Path, server: BenchServer) -> tuple[float, float]:
             if process.poll() is not None or time.monotonic() - began > _PATIENCE:
                 raise RuntimeError("`binhyen run` did not become ready")
             time.sleep(0.01)
-        return time.monotonic() - began, _resident(process.pid) if _PROC.exists() else 0.0
+        seconds = time.monotonic() - began
+        if not _PROC.exists():
+            return seconds, 0.0
+        time.sleep(_SETTLED)
+        return seconds, _resident(process.pid)
 
 
 def _answers(url: str) -> bool:

@@ -120,6 +120,8 @@ class Sender:
         self._capabilities = capabilities
         self._load_media = load_media
         self._translate = translate
+        #: The last message that is the same for everybody, and its calls: a broadcast says one thing many times.
+        self._planned: tuple[Outgoing, bool, list[_Step]] | None = None
 
     async def send(
         self,
@@ -208,6 +210,14 @@ class Sender:
         return Sent(_message_id(result) or message_id)
 
     def _steps(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[_Step]:
+        if callback_data:
+            return self._plan_anew(outgoing, callback_data, resent)
+        planned = self._planned
+        if planned is None or planned[0] is not outgoing or planned[1] is not resent:
+            self._planned = planned = (outgoing, resent, self._plan_anew(outgoing, callback_data, resent))
+        return planned[2]
+
+    def _plan_anew(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[_Step]:
         try:
             if resent:
                 outgoing = _marked_resent(outgoing)

@@ -33,6 +33,9 @@ def main() -> None:
 @cli.command()
 def run() -> None:
     """Run the bot."""
+    from bot.memory import give_back
+
+    give_back()
     from bot.app import run as run_bot
 
     run_with_settings(run_bot)
@@ -86,7 +89,7 @@ def trust_clock() -> None:
 
 
 async def _trust_clock(settings: Settings) -> None:
-    from bot.app import open_database, policy_of
+    from bot.app import open_database
     from bot.restored import pull_back
     from db.standing import remember_seen
     from deliveries.dispatch import system_clock
@@ -95,7 +98,7 @@ async def _trust_clock(settings: Settings) -> None:
     async with sessions.begin() as session:
         now = system_clock()
         await remember_seen(session, now)
-        await pull_back(session, now=now, policy=policy_of(settings))
+        await pull_back(session, now=now)
     await engine.dispose()
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Insert,
+    Row,
     Table,
     bindparam,
     case,
@@ -309,7 +310,8 @@ def _claim_statement(*, is_sqlite: bool, skips: bool) -> str:
         "UPDATE deliveries SET state = 'sending', leased_until = :until, leased_by = :run, attempts = attempts + 1"
         f" WHERE {chosen} AND state = 'pending'"
         " RETURNING id, channel, address, address_sealed, lane, urgent, content_id, attempts, edits, passing,"
-        " resend_of, parts, purpose, broadcast_id"
+        " resend_of, parts, purpose, broadcast_id,"
+        " (SELECT sealed FROM contents WHERE contents.id = content_id) AS sealed"
     )
 
 
@@ -319,6 +321,8 @@ _CLAIM_BESIDES = {
     kind: text(_claim_statement(is_sqlite=kind, skips=True)).bindparams(*_TIMES, bindparam("besides", expanding=True))
     for kind in (True, False)
 }
+_LANES = {int(lane): lane for lane in Lane}
+_NO_CALLBACKS: Mapping[tuple[int, int], str] = {}
 _NO_SHARES = (0,) * len(Lane)
 
 
@@ -344,24 +348,27 @@ async def claim(
     statement = _CLAIM[is_sqlite(session)]
     if besides:
         statement, values["besides"] = _CLAIM_BESIDES[is_sqlite(session)], list(besides)
-    rows = (await session.execute(statement, values)).all()
+    rows: Sequence[Row[Any]] = (await (await session.connection()).execute(statement, values)).all()
     if not rows:
         return []
     rows = sorted(rows, key=lambda row: (row.lane, not row.urgent, row.id))
-    contents = await _contents(session, {row.content_id for row in rows})
-    targets = {row.id: _target(session, row) for row in rows}
-    erased = [row.id for row in rows if row.content_id not in contents]
-    sealed = [row.id for row in rows if targets[row.id] is None or contents.get(row.content_id, _GONE) is None]
+    keys = keys_of(session)
+    # What all recipients of a broadcast are told is opened once.
+    contents = {row.content_id: row.sealed for row in rows if row.sealed is not None}
+    said = {content_id: _said(keys, content_id, sealed) for content_id, sealed in contents.items()}
+    targets = {row.id: _target(keys, row) for row in rows}
+    erased = [row.id for row in rows if row.content_id not in said]
+    sealed = [row.id for row in rows if targets[row.id] is None or said.get(row.content_id, _GONE) is None]
     await _end(session, erased, state=DeliveryState.CANCELLED, reason="erased", now=now)
     # Their key was taken off the ring, or the row was damaged: nothing else must wait for it.
     await _end(session, sealed, state=DeliveryState.FAILED, reason="unreadable", now=now)
-    media = {attachment.media_id for said in contents.values() if said for attachment in said.attachments}
+    media = {attachment.media_id for outgoing in said.values() if outgoing for attachment in outgoing.attachments}
     handles = await _handles(session, channel, media)
     claimed = []
     for row in rows:
-        target, outgoing = targets[row.id], contents.get(row.content_id)
+        target, outgoing = targets[row.id], said.get(row.content_id)
         if target is not None and outgoing is not None:
-            claimed.append(_claimed(keys_of(session), row, target, outgoing, handles))
+            claimed.append(_claimed(keys, row, target, outgoing, handles))
     return claimed
 
 
@@ -371,20 +378,24 @@ def _claimed(
     return Claimed(
         id=row.id,
         to=target[0],
-        lane=Lane(row.lane),
+        lane=_LANES[row.lane],
         outgoing=outgoing,
         content_id=row.content_id,
         attempts=row.attempts,
         edits=target[1],
         passing=bool(row.passing),
         resent=row.resend_of is not None,
-        callback_data={place: button_id(keys, row.id, row.content_id, place) for place, _ in pressable(outgoing)},
+        callback_data=_callback_data(keys, row, outgoing) if outgoing.buttons else _NO_CALLBACKS,
         handles=handles,
         parts=row.parts,
         urgent=bool(row.urgent),
         is_live=row.purpose in (Purpose.LIVE, Purpose.DIGEST),
         broadcast_id=row.broadcast_id,
     )
+
+
+def _callback_data(keys: KeyRing, row: Any, outgoing: Outgoing) -> Mapping[tuple[int, int], str]:
+    return {place: button_id(keys, row.id, row.content_id, place) for place, _ in pressable(outgoing)}
 
 
 async def put_back(session: AsyncSession, deliveries: Sequence[PutBack]) -> None:
@@ -419,7 +430,8 @@ async def renew(session: AsyncSession, delivery_ids: Collection[int], *, now: da
 
 
 async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: datetime) -> None:
-    """Write down what became of claimed deliveries, in one statement; then queue again what must not stay unknown.
+    """Write down what became of claimed deliveries, in one statement for those that were sent and one for the others;
+    then queue again what must not stay unknown.
 
     Only what this run holds is changed, with one exception: a message that was listed as unknown, because its lease
     had lapsed, and was sent after all is sent, and the copy of it is called off.
@@ -428,8 +440,62 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
         return
     put_back_edits = [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING and o.delivery.edits]
     await _drop_superseded(session, put_back_edits)
-    moved = await _new_addresses(session, outcomes)
+    sent = [outcome for outcome in outcomes if _is_just_sent(outcome)]
+    others = outcomes if not sent else [outcome for outcome in outcomes if not _is_just_sent(outcome)]
     numbers = {o.delivery.id: -random_id() for o in outcomes if _takes_new_number(o)}
+    settled = await _settle_sent(session, sent, numbers, now=now)
+    settled += await _settle_others(session, others, numbers, now=now)
+    if settled != len(outcomes):  # a driver that cannot tell says -1
+        await _settle_late(session, outcomes, now=now)
+    await _drop_passed(session, outcomes)
+    shown = [o.delivery.id for o in outcomes if o.delivery.callback_data and o.delivery.id in numbers]
+    await renumber_rows(session, {number: numbers[number] for number in shown})
+    await _end_called_off(session, [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING], now=now)
+    never_left = (DeliveryState.FAILED, DeliveryState.UNDELIVERABLE)
+    await drop_rows(session, [o.delivery.id for o in outcomes if o.state in never_left and _has_unseen_buttons(o)])
+    await _keep_handles(session, outcomes)
+    unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
+    await copies.send_again(session, unknown, now=now)
+
+
+def _is_just_sent(outcome: Outcome) -> bool:
+    """Whether there is nothing to write down but that it was sent, and what the platform calls it."""
+    return (
+        outcome.state is DeliveryState.SENT
+        and outcome.counts
+        and not outcome.anew
+        and outcome.reason is None
+        and outcome.parts is None
+        and outcome.new_address is None
+    )
+
+
+async def _settle_sent(
+    session: AsyncSession, outcomes: Sequence[Outcome], numbers: Mapping[int, int], *, now: datetime
+) -> int:
+    """The usual end, and the one that comes in thousands: all of them are one parameter."""
+    if not outcomes:
+        return 0
+    keys = keys_of(session)
+    sent = json.dumps(
+        [
+            (o.delivery.id, _kept_message_id(keys, o.delivery, o.message_id), _new_number(o.delivery, numbers))
+            for o in outcomes
+        ]
+    )
+    connection = await session.connection()
+    settled = await connection.execute(
+        _SETTLE_SENT[is_sqlite(session)], {"sent": sent, "run": run_of(session).id, "day": day_of(now), "now": now}
+    )
+    return settled.rowcount
+
+
+async def _settle_others(
+    session: AsyncSession, outcomes: Sequence[Outcome], numbers: Mapping[int, int], *, now: datetime
+) -> int:
+    if not outcomes:
+        return 0
+    moved = await _new_addresses(session, outcomes)
     connection = await session.connection()
     settled = await connection.execute(
         _SETTLE,
@@ -446,23 +512,18 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, now: dat
                 "left": outcome.parts,
                 "is_anew": outcome.anew,
                 "new_address": moved.get(outcome.delivery.id),
-                "number": None if outcome.delivery.passing else numbers.get(outcome.delivery.id),
+                "number": _new_number(outcome.delivery, numbers),
                 "at": None if outcome.state is DeliveryState.PENDING else _settled_at(outcome.delivery, now),
             }
             for outcome in outcomes
         ],
     )
-    if settled.rowcount != len(outcomes):  # a driver that cannot tell says -1
-        await _settle_late(session, outcomes, now=now)
-    await _drop_passed(session, outcomes)
-    shown = [o.delivery.id for o in outcomes if o.delivery.callback_data and o.delivery.id in numbers]
-    await renumber_rows(session, {number: numbers[number] for number in shown})
-    await _end_called_off(session, [o.delivery.id for o in outcomes if o.state is DeliveryState.PENDING], now=now)
-    never_left = (DeliveryState.FAILED, DeliveryState.UNDELIVERABLE)
-    await drop_rows(session, [o.delivery.id for o in outcomes if o.state in never_left and _has_unseen_buttons(o)])
-    await _keep_handles(session, outcomes)
-    unknown = [outcome.delivery.id for outcome in outcomes if outcome.state is DeliveryState.UNKNOWN]
-    await copies.send_again(session, unknown, now=now)
+    return settled.rowcount
+
+
+def _new_number(delivery: Claimed, numbers: Mapping[int, int]) -> int | None:
+    """The number a row takes; one that is about to be dropped needs none."""
+    return None if delivery.passing else numbers.get(delivery.id)
 
 
 def _kept_message_id(keys: KeyRing, delivery: Claimed, message_id: str | None) -> str | None:
@@ -510,6 +571,22 @@ _PUT_BACK = (
         leased_by=None,
     )
 )
+_SENT_ONES = {
+    True: "SELECT json_extract(value, '$[0]') AS delivery, json_extract(value, '$[1]') AS message,"
+    " json_extract(value, '$[2]') AS number FROM json_each(:sent)",
+    False: "SELECT CAST(value->>0 AS BIGINT) AS delivery, value->>1 AS message, CAST(value->>2 AS BIGINT) AS number"
+    " FROM json_array_elements(CAST(:sent AS JSON)) AS value",
+}
+_SETTLE_SENT = {
+    kind: text(
+        "UPDATE deliveries SET id = coalesce(sent.number, deliveries.id), state = 'sent', reason = NULL,"
+        " message_id = coalesce(sent.message, message_id),"
+        " settled_at = CASE WHEN broadcast_id IS NULL THEN :day ELSE :now END, due_at = NULL, leased_until = NULL,"
+        f" leased_by = NULL FROM ({ones}) AS sent WHERE deliveries.id = sent.delivery AND state = 'sending'"
+        " AND leased_by = :run"
+    ).bindparams(bindparam("day", type_=Instant()), bindparam("now", type_=Instant()))
+    for kind, ones in _SENT_ONES.items()
+}
 _SETTLE = (
     update(Delivery.__table__)  # type: ignore[arg-type]
     .where(
@@ -702,10 +779,11 @@ async def next_due_at(session: AsyncSession, channel: str, *, after: datetime | 
     Args:
         after: Look only at what is due later than that.
     """
+    connection = await session.connection()
     if after is None:
-        found: datetime | None = await session.scalar(_NEXT_DUE, {"channel": channel})
+        found: datetime | None = await connection.scalar(_NEXT_DUE, {"channel": channel})
     else:
-        found = await session.scalar(_NEXT_AFTER, {"channel": channel, "after": after})
+        found = await connection.scalar(_NEXT_AFTER, {"channel": channel, "after": after})
     return found
 
 
@@ -826,12 +904,12 @@ async def _end(
     )
 
 
-def _target(session: AsyncSession, row: Any) -> tuple[Recipient, str | None] | None:
+def _target(keys: KeyRing, row: Any) -> tuple[Recipient, str | None] | None:
     """Where a claimed row goes and which message it rewrites; None when that cannot be opened."""
     if not row.address_sealed:
         return Recipient(row.channel, row.address), row.edits
     try:
-        address, _, edits = keys_of(session).open_text(_ADDRESS, row.address, bound_to=row.content_id).partition("\n")
+        address, _, edits = keys.open_text(_ADDRESS, row.address, bound_to=row.content_id).partition("\n")
     except (CannotOpen, ValueError):
         return None
     return Recipient(row.channel, address), edits if row.edits is not None else None
@@ -848,12 +926,6 @@ async def _new_addresses(session: AsyncSession, outcomes: Sequence[Outcome]) -> 
     for delivery_id, content_id in sealed:
         moved[delivery_id] = keys_of(session).seal_text(_ADDRESS, moved[delivery_id], bound_to=content_id)
     return moved
-
-
-async def _contents(session: AsyncSession, ids: set[str]) -> dict[str, Outgoing | None]:
-    """What is to be said, by id; None for what cannot be opened. What was erased is missing."""
-    rows = await session.execute(select(Content.id, Content.sealed).where(Content.id.in_(ids)))
-    return {content_id: _said(keys_of(session), content_id, sealed) for content_id, sealed in rows}
 
 
 def _said(keys: KeyRing, content_id: str, sealed: bytes) -> Outgoing | None:
