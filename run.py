@@ -45,6 +45,8 @@ LINTS = {
     "lint-imports": ["-c", "from importlinter.cli import lint_imports_command as run; run()"],
 }
 DEVELOPING = ("test", "check", "lint", "bench")
+#: Rooms of their own, which no unit needs.
+APART = ("demo", "bench")
 
 
 def main(arguments: list[str]) -> int:
@@ -61,7 +63,7 @@ def main(arguments: list[str]) -> int:
         return run_all(LINTS)
     if command == "check":
         return run_all(LINTS | {"pytest": ["-m", "pytest", *rest]})
-    if command in ("demo", "bench"):
+    if command in APART:
         return become(command, *rest)
     return become("bot", *arguments)
 

@@ -311,11 +311,14 @@ async def test_a_stray_word_is_on_the_disk_no_more_once_it_is_forgotten(world: W
 
 async def test_words_that_others_take_the_place_of_are_on_the_disk_no_more(world: World, disk: Disk) -> None:
     nam = await world.person("nam")
-    await nam.sends("Tôi là Lan ở số 5")
+    await nam.sends("/dangky")
+    await nam.presses("Nhà nghỉ")
+    await nam.sends("Nhà nghỉ Lan số 5")
     sealed = {"words": await talks_of(world)}
     await world.house.jobs.minute()
 
-    await nam.sends("Thôi, để mai tôi báo sau nhé")
+    await nam.presses(phrase("button.back"))
+    await nam.sends("Nhà nghỉ Hoa Sen")
     await world.tick(minutes=1)
 
     assert missing(await disk(), sealed) == {"words": 1}
