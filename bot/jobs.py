@@ -32,7 +32,7 @@ from db.tables.reports import Hidden, Report, ReportState
 from db.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
-from handlers.answers import EXPECT, MAY_SEND, drop_pieces
+from handlers.answers import EXPECT, MAY_SEND, drop_waiting
 from handlers.conversation import has_keyboard
 from handlers.reports import OFFER, REPORT
 from officers.accounts import officers_with
@@ -269,7 +269,7 @@ async def _end_expired(session: AsyncSession, chat: str, *, now: datetime, polic
         return  # nothing to go on from; one stray word, answered long ago; a question nobody had to answer
     key = "talk.expired"
     if talk.flow == MAY_SEND.name:
-        await drop_pieces(session, talk)
+        await drop_waiting(session, talk)
         key = "answer.expired"
     if talk.flow == REPORT.name and talk.answers.get("report") is not None:
         await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)

@@ -242,13 +242,6 @@ async def _was_queued(session: AsyncSession, key: str) -> bool:
     return await session.scalar(select(Delivery.id).where(Delivery.key == key)) is not None
 
 
-async def is_on_its_way(session: AsyncSession, key: str) -> bool:
-    """Whether what was queued under `key` has not been sent yet."""
-    kept = keys_of(session).fingerprint("delivery-key", key)
-    waiting = Delivery.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
-    return await session.scalar(select(Delivery.id).where(Delivery.key == kept, waiting)) is not None
-
-
 async def _replace_waiting(session: AsyncSession, values: Mapping[str, Any]) -> bool:
     """Let the edit of the same message that still waits say what is newest; returns whether one waited. It keeps its
     place, and waits on where its chat was told to wait; the better lane counts."""

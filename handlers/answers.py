@@ -1,14 +1,14 @@
-"""The reporter's answers: to a question just asked, after a button, or after one more yes; and what is shown of them.
+"""The reporter's answers: after the button under a question, or after a yes; and what is shown of them.
 
-Nothing goes to an officer that its writer could not have meant for one: words soon after a question that look like an
-answer do; all others wait, sealed, until their writer says so.
+What is written freely while a question is open never goes to an officer by itself: it waits, sealed, until its writer
+says so. After the button the next words go at once, but for what may tell who wrote it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Place
 from channels.wording import Rows, button, from_html
 from conversations.talks import LIFETIME
+from deliveries.ledger import Lane, forget_hidden, open_delivery
 from handlers import conversation, understanding
 from handlers.buttons import on
 from handlers.context import Turn
 from handlers.conversation import Answer, Flow, Question, Step, Talk
-from reports.answers import EXPECT_FLOW, SOON, Expected, is_fresh, is_open, read_expected, report_to_answer
+from reports.answers import EXPECT_FLOW, SOON, Expected, is_open, read_expected, report_to_answer
 from reports.intake import MAX_PARTS, MAX_TEXT, File, KeptFile, drop_file, keep_file
 from reports.triage import add_answer
 from texts.markup import is_blank
@@ -28,6 +29,8 @@ from texts.refusal import Refusal
 
 #: How much of a long text is shown again.
 _SHOWN = 500
+#: How long words wait for a yes before their writer is asked once more.
+REMINDED_AFTER = timedelta(minutes=5)
 #: Files that may say who made them or where, which we cannot take out.
 _TELLING = ("document", "video")
 
@@ -53,11 +56,11 @@ class Piece:
         )
 
 
-async def take_expected(turn: Turn, talk: Talk, answer: Answer, *, written_at: datetime) -> bool:
+async def take_expected(turn: Turn, talk: Talk, answer: Answer) -> bool:
     """Something was written while a question is open, or right after it was answered.
 
     Returns:
-        Whether it was about the question; if not, it is like any other word out of the blue.
+        Whether it may be about the question; if not, it is like any other word out of the blue.
     """
     expected = read_expected(talk)
     if expected is None:
@@ -68,13 +71,7 @@ async def take_expected(turn: Turn, talk: Talk, answer: Answer, *, written_at: d
         return False
     spare_code(answer)
     piece = await _piece(turn, expected.report_id, answer)
-    is_answer = _looks_like_answer(answer) and await is_fresh(
-        turn.session, expected, written_at=written_at, now=turn.now
-    )
-    if is_answer:
-        await _send_on(turn, expected.report_id, [piece], album=talk.answers.get("album"))
-    else:
-        await _ask_first(turn, expected, [piece], album=talk.answers.get("album"))
+    await _ask_first(turn, expected, [piece], album=talk.answers.get("album"))
     return True
 
 
@@ -91,21 +88,28 @@ async def take_more(turn: Turn, talk: Talk, answer: Answer) -> None:
         await _ask_about(turn, talk)
 
 
-def _looks_like_answer(answer: Answer) -> bool:
-    if answer.media is not None and answer.media.kind in _TELLING:
-        return False
-    if answer.media is not None or answer.place is not None:
-        return not answer.text or understanding.reads_as_answer(answer.text)
-    return understanding.reads_as_answer(answer.text)
+def _needs_yes(answer: Answer) -> bool:
+    """Whether even an answer is asked about first: it may tell who gave it, or says nothing."""
+    if understanding.tells_who(answer.text):
+        return True
+    if answer.media is not None:
+        return answer.media.kind in _TELLING
+    return answer.place is None and understanding.is_small_talk(answer.text)
 
 
 async def _take_rest_of_album(turn: Turn, talk: Talk, answer: Answer) -> bool:
-    """The first picture of an album was sent on: those after it go the same way, without a word for each."""
+    """The first picture of an album was sent on: those after it go the same way, without a word for each; but for one
+    that may tell who sent it."""
     if not answer.is_same_album:
         await conversation.finish(turn)
         return False
-    piece = await _piece(turn, talk.answers["report"], answer)
-    await add_answer(turn.session, talk.answers["report"], piece.text, file=piece.file, place=piece.place, now=turn.now)
+    answers = talk.answers
+    piece = await _piece(turn, answers["report"], answer)
+    if _needs_yes(answer):
+        whole = Expected(answers["report"], answers["number"], turn.now)
+        await _ask_first(turn, whole, [piece], album=answers["album"])
+    else:
+        await add_answer(turn.session, answers["report"], piece.text, file=piece.file, place=piece.place, now=turn.now)
     return True
 
 
@@ -135,7 +139,6 @@ async def _ask_first(turn: Turn, expected: Expected, pieces: Sequence[Piece], *,
         "report": expected.report_id,
         "number": expected.number,
         "asked_at": expected.asked_at.isoformat(),
-        "key": expected.key,
     }
     answers = {**question, "pieces": [asdict(piece) for piece in pieces], "album": album}
     talk = Talk(turn.chat, MAY_SEND.name, answers=answers)
@@ -151,11 +154,39 @@ async def _ask_about(turn: Turn, talk: Talk) -> None:
         markup += "\n\n" + turn.html("answer.tells_who")
     if any(piece.file is not None and piece.file.kind in _TELLING for piece in pieces):
         markup += "\n\n" + turn.html("answer.telling_file")
-    no_or_yes = (
-        button(turn.language, "button.do_not_send", "answer.keep", talk.serial),
-        button(turn.language, "button.send", "answer.send", talk.serial),
+    await turn.send(from_html(markup, turn.language, buttons=_no_or_yes(turn, talk)))
+    await _remind_later(turn, talk)
+
+
+def _no_or_yes(turn: Turn, talk: Talk) -> Rows:
+    no = button(turn.language, "button.do_not_send", "answer.keep", talk.serial)
+    return ((no, button(turn.language, "button.send", "answer.send", talk.serial)),)
+
+
+async def _remind_later(turn: Turn, talk: Talk) -> None:
+    """Queue one more word for when the question is still not answered; a later question has one of its own."""
+    await _forget_reminder(turn.session, talk)
+    said = turn.html("answer.still_waiting", number=talk.answers["number"])
+    await open_delivery(
+        turn.session,
+        from_html(said, turn.language, buttons=_no_or_yes(turn, talk)),
+        to=turn.chat,
+        key=f"{_reminder(talk)}/{turn.now.isoformat()}",
+        origin=_reminder(talk),
+        lane=Lane.REMINDER,
+        due_at=turn.now + REMINDED_AFTER,
+        passing=True,
+        hide_address=True,
+        now=turn.now,
     )
-    await turn.send(from_html(markup, turn.language, buttons=(no_or_yes,)))
+
+
+async def _forget_reminder(session: AsyncSession, talk: Talk) -> None:
+    await forget_hidden(session, [_reminder(talk)])
+
+
+def _reminder(talk: Talk) -> str:
+    return f"unsent:{talk.serial}"
 
 
 @on("answer.send")
@@ -181,33 +212,33 @@ async def _waiting(turn: Turn, serial: str) -> Talk:
 
 async def send_waiting(turn: Turn, talk: Talk) -> None:
     """What its writer said yes to goes to the officer."""
+    await _forget_reminder(turn.session, talk)
     try:
         async with turn.session.begin_nested():
             await _send_on(turn, talk.answers["report"], _pieces(talk), album=talk.answers.get("album"))
     except Refusal as refusal:  # another yes would fare no better
-        await drop_pieces(turn.session, talk)
+        await drop_waiting(turn.session, talk)
         await conversation.finish(turn)
         await turn.refuse(refusal)
 
 
 async def forget_waiting(turn: Turn, talk: Talk) -> None:
-    """What waited goes to no officer: a question stays open as before, and the words may still be reported."""
-    await drop_pieces(turn.session, talk)
+    """What waited goes to no officer: the question stays open, and the words may still be reported."""
+    await drop_waiting(turn.session, talk)
     words = "\n".join(piece.text for piece in _pieces(talk) if piece.text)
+    question = {name: talk.answers[name] for name in ("report", "number", "asked_at")}
     await conversation.finish(turn)
-    if talk.answers["key"]:
-        question = {name: talk.answers[name] for name in ("report", "number", "asked_at", "key")}
-        await conversation.hold(turn, EXPECT, {**question, "text": words})
+    await conversation.hold(turn, EXPECT, {**question, "text": words})
     await _say_not_sent(turn, talk)
 
 
 async def _left(turn: Turn, talk: Talk) -> None:
-    await drop_pieces(turn.session, talk)
+    await drop_waiting(turn.session, talk)
     await turn.say("answer.called_off")
 
 
 async def _dropped(turn: Turn, talk: Talk) -> None:
-    await drop_pieces(turn.session, talk)
+    await drop_waiting(turn.session, talk)
 
 
 async def _say_not_sent(turn: Turn, talk: Talk) -> None:
@@ -216,8 +247,9 @@ async def _say_not_sent(turn: Turn, talk: Talk) -> None:
     await turn.say("answer.not_sent", number=talk.answers["number"], buttons=buttons)
 
 
-async def drop_pieces(session: AsyncSession, talk: Talk) -> None:
-    """Erase the files of what waited for a yes that never came."""
+async def drop_waiting(session: AsyncSession, talk: Talk) -> None:
+    """Erase the files of what waited for a yes that never came, and the reminder of it."""
+    await _forget_reminder(session, talk)
     for piece in _pieces(talk):
         if piece.file is not None:
             await drop_file(session, piece.file)
@@ -232,6 +264,7 @@ def _pieces(talk: Talk) -> list[Piece]:
 
 async def _send_on(turn: Turn, report_id: int, pieces: Sequence[Piece], *, album: str | None) -> None:
     """Pass it on, and show what went where. The rest of an album may still be under way."""
+    report = await report_to_answer(turn.session, report_id)
     is_told = False
     for piece in pieces:
         is_told = await add_answer(
@@ -239,8 +272,7 @@ async def _send_on(turn: Turn, report_id: int, pieces: Sequence[Piece], *, album
         )
     await conversation.finish(turn)
     if album is not None:
-        await conversation.hold(turn, EXPECT, {"report": report_id, "album": album})
-    report = await report_to_answer(turn.session, report_id)
+        await conversation.hold(turn, EXPECT, {"report": report_id, "number": report.number, "album": album})
     await turn.say(
         "report.answered" if is_told else "report.answer_kept",
         number=report.number,
@@ -275,9 +307,13 @@ def _answer_button(turn: Turn, report_id: int) -> Rows:
 
 @on("report.answer")
 async def start_answer(turn: Turn, report_id: str) -> None:
-    """The reporter answers a question, or adds something."""
+    """The reporter answers a question, or adds something; what waits for a yes is asked about once more instead."""
     report = await report_to_answer(turn.session, int(report_id))
-    question = {"report": report.id, "number": report.number, "asked_at": turn.now.isoformat(), "key": ""}
+    talk = await conversation.present(turn)
+    if talk is not None and talk.flow == MAY_SEND.name and talk.answers["report"] == report.id:
+        await _ask_about(turn, talk)
+        return
+    question = {"report": report.id, "number": report.number, "asked_at": turn.now.isoformat()}
     await conversation.begin(turn, ANSWER, question)
 
 
@@ -288,9 +324,9 @@ async def _ask_answer(turn: Turn, talk: Talk) -> Question:
 async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
     spare_code(answer)
     answers = talk.answers
-    asked = Expected(answers["report"], answers["number"], datetime.fromisoformat(answers["asked_at"]), answers["key"])
+    asked = Expected(answers["report"], answers["number"], datetime.fromisoformat(answers["asked_at"]))
     piece = await _piece(turn, asked.report_id, answer)
-    if turn.now - asked.asked_at > SOON:
+    if turn.now - asked.asked_at > SOON or _needs_yes(answer):
         await _ask_first(turn, asked, [piece], album=answers.get("album"))
     else:
         await _send_on(turn, asked.report_id, [piece], album=answers.get("album"))

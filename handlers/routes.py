@@ -171,11 +171,7 @@ async def _outside(turn: Turn, talk: Talk | None, answer: Answer, message: Messa
         await act(turn)
     elif talk is not None and is_asked:
         await _while_asked(turn, talk, answer)
-    elif (
-        talk is not None
-        and talk.flow == answers.EXPECT.name
-        and await answers.take_expected(turn, talk, answer, written_at=message.date)
-    ):
+    elif talk is not None and talk.flow == answers.EXPECT.name and await answers.take_expected(turn, talk, answer):
         return
     elif answer.media is not None or answer.place is not None:
         await conversation.begin(turn, reports.REPORT)

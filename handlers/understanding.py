@@ -34,14 +34,23 @@ _SMALL_TALK = frozenset(
         "cam on da",
         "da cam on",
         "cam ta",
+        "ok cam on",
+        "ok",
+        "oke",
+        "okay",
         "thank",
         "thanks",
+        "ok thank",
+        "ok thanks",
         "tks",
         "chao",
         "xin chao",
+        "tam biet",
         "hello",
         "hi",
         "hey",
+        "bye",
+        "bye bye",
         "alo",
         "good morning",
         "good evening",
@@ -49,30 +58,37 @@ _SMALL_TALK = frozenset(
         "test test",
     }
 )
-#: Any run of digits as long as a telephone number, an identity card or a bank account; dates and hours are shorter.
+#: A full date, and an hour with its minutes: digits that are no number of anybody's.
+_DATE_OR_HOUR = re.compile(
+    r"(?<!\d)(?:(?:0?[1-9]|[12]\d|3[01])([/.-])(?:0?[1-9]|1[0-2])\1(?:19|20)\d\d|(?:[01]?\d|2[0-4])[:h][0-5]\d)(?![./-]?\d)"
+)
+#: Any run of digits as long as a telephone number, an identity card or a bank account.
 _LONG_NUMBER = re.compile(r"\d(?:[\s.,()_/-]*\d){6,}")
 _DIGIT = "khong|mot|hai|ba|bon|tu|nam|lam|sau|bay|tam|chin|linh|zero|one|two|three|four|five|six|seven|eight|nine"
 _SPELLED_NUMBER = re.compile(rf"(?:\b(?:{_DIGIT})\b[\s.,-]*){{7,}}")
 _SELF = "toi|minh|em|chau|tui|tao"
 _WAY_TO_REACH = re.compile(
-    r"@|https?:|\bwww\.|\b(?:zalo|facebook|fb|viber|telegram|gmail|email)\b|\bt\.me\b"
+    r"@|\ba cong\b(?! an\b)|[(\[]at[)\]]|https?:|\bwww\.|\bt\.me\b"
+    r"|\b(?:za ?lo|facebook|face|fb|ig|insta(?:gram)?|tik ?tok|viber|whats ?app|we ?chat|messenger|tele(?:gram)?)\b"
+    r"|\b[eg]?mail\b"
     rf"|\b(?:goi|nhan tin|nhan|lien he|lien lac) (?:lai |voi |cho |qua )*(?:{_SELF})\b"
     rf"|\b(?:so|sdt|dien thoai) (?:\w+ ){{0,3}}(?:{_SELF})\b|\b(?:call|text|contact|reach) me\b"
     r"|\b(?:can cuoc|cccd|cmnd|chung minh thu|ho chieu|passport)\b"
 )
 _NAMES_SELF = re.compile(
     rf"\b(?:{_SELF}) (?:la|ten)\b|\bten (?:cua )?(?:{_SELF})\b|\bla (?:{_SELF}) day\b"
+    rf"|\b(?:{_SELF}) (?:dang )?(?:o|tro|lam) (?:tro )?(?:phong|so|nha|khach san|quan)\b"
+    r"|\bho (?:va |, ?)?ten\b|\bten ?[:=]|\bten (?:day du|that)\b"
+    r"|(?:^|[,.;!] ?)ten (?!(?:do|nay|kia|ay|trom|cuop|gian)\b)"
     r"|\bday la (?:so|nha|quan|chu|quan ly|khach san)\b|\bmy name\b|\bi am\b|\bi ?['’]? ?m\b|\bthis is\b"
 )
-#: "Chị Lan nhà nghỉ Hoa Sen đây": how people announce themselves; but not "anh ta đứng ở đây".
+#: "Chị Lan nhà nghỉ Hoa Sen đây", "Lan đây ạ", "em Lan nè": how people announce themselves; but not "anh ta đứng ở
+#: đây", nor "biển số đây".
+_HERE = {True: {"đây", "nè", "nek"}, False: {"day", "ne", "nek"}}
 _KIN = _words("toi minh em chau tui tao anh chi co chu bac ong ba nha")
-_BEFORE_HERE = _words("o tai den gan quanh qua vao ra lai ngay tu cho ve toi len xuong")
-_ASKS_US = re.compile(
-    r"\?|\b(?:cho|xin)(?: \w+)? hoi\b|\bhoi (?:chut|them|ve)\b"
-    r"|^(?:bao gio|khi nao|lam sao|tai sao|vi sao|ai (?:day|vay|the))\b|\b(?:the nao|den dau) roi\b"
-    r"|^(?:can|could|may|do|does|did|will|would|how|what|when|why|who|where|is|are) (?:i|you|it|my|we|much|the|to)\b"
-)
-_NOTICE_NUMBER = re.compile(r"\btb[ -]?[0-9a-z]{4,5}\b")
+_BEFORE_HERE = _words("o tai den gan quanh qua vao ra lai ngay tu cho ve toi len xuong the vay nay no kia sau truoc")
+_THINGS = _words("so ảnh hinh video clip file xe bien vi tri link")
+_A_NAME = 3
 
 
 def is_stop(text: str) -> bool:
@@ -96,29 +112,34 @@ def has_marks(text: str) -> bool:
 
 
 def tells_who(text: str) -> bool:
-    """Whether words may say who wrote them or how to reach them: a name of one's own, a number, an account."""
+    """Whether words may say who wrote them or how to reach them: a name of one's own, a number, an account.
+
+    A warning, and no more: people have more ways to say who they are than these rows have words.
+    """
     plain = _plain(text)
-    told = any(found.search(plain) for found in (_LONG_NUMBER, _SPELLED_NUMBER, _WAY_TO_REACH, _NAMES_SELF))
-    return told or _announces_self(text)
+    told = any(found.search(plain) for found in (_SPELLED_NUMBER, _WAY_TO_REACH, _NAMES_SELF))
+    return told or _LONG_NUMBER.search(_DATE_OR_HOUR.sub(" ; ", plain)) is not None or _announces_self(text)
 
 
-def reads_as_answer(text: str) -> bool:
-    """Whether words look like the answer to a question just asked: no thanks or greeting by itself, no question to us,
-    no number of ours, and nothing that tells who wrote them. Where in doubt the answer is no: then we ask."""
-    plain = _plain(text)
-    if tells_who(text) or _ASKS_US.search(plain) or _NOTICE_NUMBER.search(plain):
-        return False
-    words = re.sub(r"[^\w\s]", " ", plain).split()
-    return " ".join(word for word in words if word not in _POLITE) not in _SMALL_TALK
+def is_small_talk(text: str) -> bool:
+    """Whether words only greet, thank or take leave."""
+    words = re.sub(r"[^\w\s]", " ", _plain(text)).split()
+    return " ".join(word for word in words if word not in _POLITE) in _SMALL_TALK
 
 
 def _announces_self(text: str) -> bool:
-    here = "đây" if has_marks(text) else "day"
-    words = _bare(text).split()
-    if here not in words or fold(words[0]) not in _KIN:
+    here = _HERE[has_marks(text)]
+    return any(_is_name_here(_bare(clause).split(), here) for clause in re.split(r"[,.;:!?\n]", text))
+
+
+def _is_name_here(words: list[str], here: set[str]) -> bool:
+    place = next((place for place, word in enumerate(words) if word in here), 0)
+    if not place or fold(words[place - 1]) in _BEFORE_HERE:
         return False
-    before = words[: words.index(here)]
-    return len(before) > 1 and fold(before[-1]) not in _BEFORE_HERE
+    if fold(words[0]) in _KIN and place > 1:
+        return True
+    ends = all(fold(word) in _POLITE for word in words[place + 1 :])
+    return ends and place <= _A_NAME and not {words[0], fold(words[0])} & _THINGS
 
 
 def _bare(text: str) -> str:

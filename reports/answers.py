@@ -1,4 +1,4 @@
-"""What a reporter says after an officer's question: what is expected of their next words, and for how long."""
+"""What a reporter says after an officer's question: what their next words may be about, and for how long."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from conversations.talks import Talk, keep_talk, present_talk
 from db.tables.reports import Report, ReportState
-from deliveries.ledger import is_on_its_way
 from reports.forwarding import reporters_chat
 from texts.refusal import Refusal
 
-#: Words this soon after a question are taken for its answer; later ones are asked about first.
+#: Words this soon after the button are its answer; later ones are asked about first.
 SOON = timedelta(minutes=10)
 #: What a chat may be in that is no conversation: words offered to be reported, and an open question.
 OFFER_FLOW = "offer"
@@ -23,17 +22,16 @@ _OPEN = (ReportState.RECEIVED, ReportState.TAKEN, ReportState.VERIFYING)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """An open question: the report it is about, and when it was asked. `key` is that of its push in the ledger."""
+    """An open question: the report it is about, and when it was asked."""
 
     report_id: int
     number: str
     asked_at: datetime
-    key: str
 
 
-async def expect_answer(session: AsyncSession, report: Report, *, key: str, now: datetime) -> None:
-    """Take the reporter's next words for the answer, unless they are in the middle of something else; then there is
-    the button. Words that were offered to be reported stay offered."""
+async def expect_answer(session: AsyncSession, report: Report, *, now: datetime) -> None:
+    """Take what the reporter writes next for what may be the answer, and ask them; unless they are in the middle of
+    something else. Words that were offered to be reported stay offered."""
     chat = await reporters_chat(session, report, now=now)
     if chat is None:
         return
@@ -41,7 +39,7 @@ async def expect_answer(session: AsyncSession, report: Report, *, key: str, now:
     if talk is not None and talk.flow not in (OFFER_FLOW, EXPECT_FLOW):
         return
     words = {"text": talk.answers["text"]} if talk is not None and "text" in talk.answers else {}
-    question = {"report": report.id, "number": report.number, "asked_at": now.isoformat(), "key": key}
+    question = {"report": report.id, "number": report.number, "asked_at": now.isoformat()}
     await keep_talk(session, Talk(chat, EXPECT_FLOW, answers={**question, **words}), now=now)
 
 
@@ -50,16 +48,7 @@ def read_expected(talk: Talk) -> Expected | None:
     answers = talk.answers
     if talk.flow != EXPECT_FLOW or "asked_at" not in answers:
         return None
-    asked_at = datetime.fromisoformat(answers["asked_at"])
-    return Expected(answers["report"], answers["number"], asked_at, answers["key"])
-
-
-async def is_fresh(session: AsyncSession, expected: Expected, *, written_at: datetime, now: datetime) -> bool:
-    """Whether words are so close to the question that they answer it: soon after it, and not before it was seen."""
-    # Platforms tell time to the second.
-    if now - expected.asked_at > SOON or written_at < expected.asked_at.replace(microsecond=0):
-        return False
-    return not await is_on_its_way(session, expected.key)
+    return Expected(answers["report"], answers["number"], datetime.fromisoformat(answers["asked_at"]))
 
 
 async def report_to_answer(session: AsyncSession, report_id: int) -> Report:

@@ -128,7 +128,7 @@ async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, ques
     )
     if not told:
         raise Refusal("report.no_contact", number=report.number)
-    await expect_answer(session, report, key=f"report:{report.id}/{what}", now=now)
+    await expect_answer(session, report, now=now)
     return report
 
 

@@ -165,7 +165,11 @@ class Days:
                 if person is not self.officer and person.port.name == "telegram":
                     await person.refresh()
                     if person.shown and "Ở đâu?" in person.last.text:
-                        self.at(self.soon(self.world.clock(), 30), partial(self._sends, person, "Ở chợ."))
+                        self.at(self.soon(self.world.clock(), 30), partial(self._answers, person))
+
+    async def _answers(self, person: Person) -> None:
+        await self._sends(person, "Ở chợ.")
+        self.at(self.soon(self.world.clock(), 600), partial(self._press, person, "Gửi"))
 
     async def _notice(self) -> None:
         assert self.officer.actor is not None

@@ -155,6 +155,7 @@ async def test_while_a_question_waits_nothing_goes_to_the_officer(telegram_world
     assert len(lan.news) == 1
     duty.sees_nothing()
     await lan.sends("Xe màu đỏ")
+    await lan.presses("Gửi")
     duty.sees("Xe màu đỏ")
 
 

@@ -452,6 +452,8 @@ async def test_a_code_written_as_an_answer_does_not_go_to_an_officer(world, lan,
     lan.sees(phrase("report.own_code"))
     duty.sees_nothing()
     await lan.sends("1234 5678 9012 3456")
+    lan.sees(phrase("answer.may_send"))
+    await lan.presses("Gửi")
     duty.sees("1234 5678 9012 3456")
 
 
@@ -570,7 +572,7 @@ async def test_a_shift_ends_at_once_while_somebody_else_is_on_duty(world):
     duty.sees("Dung kết thúc ca")
 
 
-async def test_the_answer_to_a_question_may_simply_be_typed(world, lan):
+async def test_the_answer_to_a_question_may_simply_be_typed_and_goes_after_a_yes(world, lan):
     duty = await world.officer("dung", Role.DUTY, on_duty=True)
     await lan.sends("/baotin")
     await lan.sends("Có nhóm lạ ở phòng 12.")
@@ -580,6 +582,9 @@ async def test_the_answer_to_a_question_may_simply_be_typed(world, lan):
     await duty.sends("Xe màu gì?")
     await lan.looks()
     await lan.sends("Xe màu đỏ.")
+    lan.sees("“Xe màu đỏ.”", phrase("answer.may_send"))
+    duty.sees_not("Xe màu đỏ.")
+    await lan.presses("Gửi")
     lan.sees(phrase("report.answered"))
     duty.sees("Xe màu đỏ.")
 

@@ -8,9 +8,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.understanding import has_marks, is_going_on, is_stop, may_mean_stop, reads_as_answer, tells_who
+from handlers.understanding import has_marks, is_going_on, is_small_talk, is_stop, may_mean_stop, tells_who
 
 ANY_TEXT = st.text(max_size=60)
+#: Each says who wrote it, or how to reach them.
+TELLING = [
+    "0912 345 678",
+    "Xe màu đỏ, gọi 0912.345.678 nhé",
+    "０９１２３４５６７８",
+    "0️⃣9️⃣1️⃣2️⃣3️⃣4️⃣5️⃣6️⃣7️⃣8️⃣",
+    "09\u200b12\u200b345\u200b678",
+    "22:00 23/11/2026 0912345678",
+    "09.12.2026.345",
+    "số của em là không chín một hai ba bốn năm",
+    "Chị Lan nhà nghỉ Hoa Sen đây",
+    "chi lan nha nghi hoa sen day a",
+    "Lan đây ạ",
+    "Lan day a",
+    "em Lan nè",
+    "Xe màu đỏ. Lan đây",
+    "Tôi là Lan",
+    "TOI TEN LAN",
+    "tên Lan",
+    "Tên: Lan",
+    "Họ và tên: Trần Thị Lan",
+    "họ tên Trần Thị Lan",
+    "mình là lễ tân ở đó",
+    "Em là Lan ạ, xe màu đỏ",
+    "Tên mình là Lan",
+    "em ở phòng 302 nhà nghỉ Hoa Mai",
+    "tìm em ở lan.tuyet@gmail.com",
+    "lan tuyet a còng gmail",
+    "lan(at)gmail chấm com",
+    "zalo của em",
+    "za lo em nhé",
+    "IG: lan.nguyen",
+    "căn cước 079 203 004 512",
+    "My name is Tom",
+    "I'm the receptionist",
+    "this is Lan from Hoa Sen",
+]
+#: Answers that tell nothing of who gave them.
+TELLING_NOBODY = [
+    "Xe màu đỏ",
+    "23/11/2026",
+    "22:00 đến 23:30",
+    "từ 22:00 đến 23:30 ngày 23/11/2026",
+    "22h00-23h30 23/11/2026",
+    "2 người, đi xe 51F-123.45",
+    "Anh ta đứng ở đây, gần chợ",
+    "biển số đây, chụp lúc nãy",
+    "ảnh đây ạ",
+    "Có hai tên, đi xe đỏ",
+    "Tên đó chạy rồi",
+    "à công an ơi",
+    "Huy",
+    "Dũng",
+]
 
 
 @pytest.mark.parametrize("text", ["dừng", "DỪNG", " Dừng. ", "dừng!!!", "«dừng»", "Dừng liên lạc", "d\u200bừng"])
@@ -50,10 +104,29 @@ def test_marks_are_seen(text, has):
     assert has_marks(text) is has
 
 
+@pytest.mark.parametrize("text", TELLING)
+def test_ways_to_say_who_one_is_are_known(text):
+    assert tells_who(text)
+
+
+@pytest.mark.parametrize("text", TELLING_NOBODY)
+def test_a_date_an_hour_or_another_person_tells_nothing_of_the_writer(text):
+    assert not tells_who(text)
+
+
+@pytest.mark.parametrize("text", ["ok cảm ơn", "Cảm ơn anh chị nhiều ạ", "Chào em", "alo", "🙏", "thanks", "tạm biệt"])
+def test_thanks_and_greetings_are_small_talk(text):
+    assert is_small_talk(text)
+
+
+@pytest.mark.parametrize("text", ["vâng", "Có ạ", "đúng", "dung", "không", "Huy", "2", "Chào hàng đa cấp"])
+def test_a_short_answer_is_none(text):
+    assert not is_small_talk(text)
+
+
 @given(ANY_TEXT)
 def test_a_telephone_number_never_hides_among_words(words):
     assert tells_who(f"{words} 0912 345 678")
-    assert not reads_as_answer(f"{words} 0912 345 678")
 
 
 @given(
@@ -65,5 +138,5 @@ def test_nothing_without_the_marked_letter_is_an_end(text):
 
 @given(ANY_TEXT)
 def test_whatever_is_written_means_something(text):
-    for rule in (is_stop, may_mean_stop, is_going_on, tells_who, reads_as_answer, has_marks):
+    for rule in (is_stop, may_mean_stop, is_going_on, tells_who, is_small_talk, has_marks):
         assert rule(text) in (True, False)
