@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import make_url
 
 from bot import restored
@@ -271,6 +271,38 @@ async def test_a_notice_that_was_due_is_listed_by_name_and_not_sent(either: Worl
         assert states == [NoticeState.FINISHED, NoticeState.SCHEDULED]
         assert await session.scalar(select(Delivery.reason).where(Delivery.broadcast_id.is_not(None))) == "restored"
         assert await session.scalar(select(func.count()).select_from(Broadcast)) == 1
+
+
+async def test_a_notice_that_cannot_be_opened_for_the_record_never_leaves_afterwards(either: World):
+    world = either
+    admin, chief = await world.officer("admin", Role.ADMIN), await world.officer("chief", Role.COMMANDER)
+    hoa = await world.owner("hoa", "Nhà nghỉ Hoa Mai")
+    async with world.sessions.begin() as session:
+        assert chief.actor is not None
+        due = Draft(WORDS, "all", Response.NONE, scheduled_for=world.clock() + timedelta(minutes=1), urgent=True)
+        notice = await schedule_notice(session, chief.actor, due, now=world.clock())
+        while await name_more(session):
+            pass
+        notice.html = "<broken"
+        number = notice.number
+    world.clock.advance(hours=1)
+
+    await _take_stock(world)
+    await hoa.looks()
+    await admin.looks()
+    async with world.sessions.begin() as session:
+        await session.execute(update(Notice).values(html=WORDS))  # a newer version can render it
+    for _ in range(3):
+        await world.tick(minutes=30)
+    await hoa.refresh()
+    await admin.refresh()
+
+    hoa.sees_nothing()
+    assert sum(number in shown.text for shown in admin.news) == 1, "told once that it was not sent"
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Notice.state)) is NoticeState.CANCELLED
+    assert [entry["event"] for entry in world.incidents] == ["item_parked"]
+    world.logged.clear()
 
 
 async def _town(world: World, places: int) -> None:
