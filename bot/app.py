@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -72,8 +71,6 @@ _SLOTS = 128
 _OWN_SLOTS = 8
 #: How fresh the gauges of `/metrics` are, seconds.
 _MEASURE_SECONDS = 15
-#: Where a unit on a database server keeps its mark: with its other data, below the working directory.
-_MARKS = Path("data")
 #: How long a channel may take to say goodbye: nothing waits for it but the end.
 _FAREWELL_SECONDS = 1.5
 
@@ -372,7 +369,7 @@ async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyn
     """
     stopping = stopping or stop_signals()
     engine, sessions = _reach_database(settings)
-    outside = Outside(engine.url, _MARKS)
+    outside = Outside(engine.url, standing.MARKS)
     try:
         # Held before anything is changed: a second start must not migrate under a running process.
         async with sole_process(engine) as lock:

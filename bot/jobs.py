@@ -196,6 +196,7 @@ class Jobs:
             lost = await do("recover", lambda session: ledger.recover(session, now=now))
             if lost:
                 log.warning("sends_unknown", deliveries=lost)
+            await do("damaged", ledger.let_damaged_go)
             await do("expire", lambda session: ledger.expire(session, now=now))
             await do("left_over", lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
             await do("buttons", lambda session: forget_buttons(session, now=now))
@@ -316,7 +317,8 @@ async def _keep_lost(session: AsyncSession, draft: Report, *, now: datetime, pol
 async def tell_of_troubles(session: AsyncSession, *, now: datetime) -> None:
     """Tell administrators, once, what could not be done; whoever handles reports as well when it is a report."""
     for parked in await parked_and_not_told(session):
-        roles = {Role.ADMIN, *TABLE[Permission.HANDLE_REPORTS]} if parked.kind == "report" else {Role.ADMIN}
+        concerns_report = parked.kind in ("report", ledger.CARD)
+        roles = {Role.ADMIN, *TABLE[Permission.HANDLE_REPORTS]} if concerns_report else {Role.ADMIN}
         said = await _said_of(session, parked)
         for officer in await officers_with(session, roles):
             await ledger.open_delivery(
@@ -334,6 +336,8 @@ async def _said_of(session: AsyncSession, parked: Parked) -> Outgoing:
     reference = parked.reference
     if parked.kind == "report" and (report := await session.get(Report, int(parked.item))):
         return message("vi", "trouble.report", number=report.number, reference=reference)
+    if parked.kind == ledger.CARD and (report := await session.get(Report, int(parked.item))):
+        return message("vi", "trouble.card", number=report.number, reference=reference)
     if parked.kind == "notice" and (notice := await session.get(Notice, int(parked.item))):
         return message("vi", "trouble.notice", number=notice.number, reference=reference)
     return message("vi", "trouble.other", reference=reference)

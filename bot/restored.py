@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broadcasts.opening import is_half_open, open_whole
@@ -15,7 +15,7 @@ from db.statements import changed
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
-from db.troubles import each
+from db.troubles import each, park
 from deliveries.copies import settled_on
 from deliveries.ledger import Lane, open_delivery
 from officers.accounts import officers_with
@@ -45,6 +45,7 @@ async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) ->
     is_due = (Notice.state == NoticeState.SCHEDULED) & (Notice.scheduled_for <= now)
     begun = await session.scalars(select(Notice).where(is_due | is_half_open()).order_by(Notice.id))
     await each(session, "notice", begun, lambda notice: open_whole(session, notice, now=now, policy=policy), now=now)
+    await _keep_from_leaving(session, is_due | is_half_open(), now=now)
     waited = await changed(
         session,
         update(Delivery)
@@ -62,6 +63,25 @@ async def take_stock(session: AsyncSession, *, now: datetime, policy: Policy) ->
     found = Found(waited, await _ask_about_reports(session, now=now, policy=policy))
     await _tell(session, found, now=now)
     return found
+
+
+async def _keep_from_leaving(session: AsyncSession, which: ColumnElement[bool], *, now: datetime) -> None:
+    """Call off the notices that could not be opened for the record, with a word: left as they are they might be sent
+    later, as if for the first time."""
+    for notice_id in (await session.scalars(select(Notice.id).where(which))).all():
+        await session.execute(
+            update(Notice)
+            .where(Notice.id == notice_id)
+            .values(state=NoticeState.CANCELLED)
+            .execution_options(synchronize_session=False)
+        )
+        await session.execute(
+            update(Broadcast)
+            .where(Broadcast.notice_id == notice_id, Broadcast.finished_at.is_(None))
+            .values(opens_after=None, shifts_after=None, halts_lane=None)
+            .execution_options(synchronize_session=False)
+        )
+        await park(session, "notice", str(notice_id), now=now)
 
 
 async def _ask_about_reports(session: AsyncSession, *, now: datetime, policy: Policy) -> int:

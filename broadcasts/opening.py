@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.notices import MOST_LATE, author_of, name_more, render_notice
 from broadcasts.shifting import STEP, broadcasts_of, lane_of, leaves_at, shift, shift_more
 from channels.wording import button, message, rows
+from db.base import FAR_FUTURE
 from db.statements import changed, insert_ignoring
 from db.tables.broadcasts import (
     Broadcast,
@@ -46,7 +47,8 @@ async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> l
         select(Notice)
         .where(
             Notice.state == NoticeState.SCHEDULED,
-            Notice.scheduled_for <= now,
+            # One that is damaged is read as long past, and called off like any that is too late.
+            (Notice.scheduled_for <= now) | (Notice.scheduled_for > FAR_FUTURE),
             # Its audience is still being written down.
             ~select(NoticePart.part).where(NoticePart.notice_id == Notice.id).exists(),
             may_be_tried("notice", Notice.id, now=now),

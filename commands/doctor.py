@@ -27,7 +27,7 @@ from commands.setup import bot_username
 from db.engine import Sessions, make_engine
 from db.marks import day_of
 from db.sealing import KeyRing, new_master_key
-from db.standing import newest_seen
+from db.standing import MARKS, Outside, newest_seen, would_be_restored
 from db.tables.deliveries import Delivery, DeliveryState
 from db.troubles import all_parked
 from db.upgrade import alembic_config
@@ -242,10 +242,17 @@ async def _standing(session: AsyncSession, settings: Settings, now: datetime) ->
             f"The clock is {hours}:{minutes:02} h behind what this unit has seen ({seen:%d/%m/%Y %H:%M} UTC): set it "
             "(timedatectl set-ntp true). If it is right now and was ahead before: binhyen trust-clock"
         )
+    outside = Outside(make_url(settings.database_url), MARKS)
+    if await would_be_restored(session, outside.read):
+        yield _note(
+            "This database has worked before, and the number outside it (its .run file) is gone or further: the next "
+            "start takes it for an older copy, and what waits in it is not sent. After a restore that is right; after "
+            "a move put the .run file of the old computer beside it first."
+        )
     for parked in await all_parked(session):
         yield _wrong(
-            f"Cannot be done, and is tried once an hour: {parked.kind} {parked.item} (reference {parked.reference} in "
-            "the log); everything else goes on."
+            f"Cannot be done; what can be tried again is, once an hour: {parked.kind} {parked.item} (reference "
+            f"{parked.reference} in the log); everything else goes on."
         )
     revoked = await revoked_in_chat(session, settings.admin_ids)
     if revoked:

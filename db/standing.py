@@ -23,6 +23,8 @@ from db.statements import insert_ignoring
 from db.tables.standing import Standing
 
 _ID = 1
+#: Where a unit on a database server keeps its mark: with its other data, below the working directory.
+MARKS = Path("data")
 log = structlog.get_logger(__name__)
 
 
@@ -37,7 +39,7 @@ class Mark:
 class Outside:
     """The file with the mark: beside a SQLite database, in `folder` for one on a server.
 
-    Without a place (a database in memory) nothing is kept and every database is taken for what it is.
+    Without a place (a database in memory, which nobody finds again) nothing is kept.
     """
 
     def __init__(self, url: URL, folder: Path) -> None:
@@ -93,16 +95,12 @@ class Arrival:
     seen_at: datetime | None
 
 
-async def enter(session: AsyncSession, read: Callable[[str], Mark | None], *, keeps: bool = True) -> Arrival:
+async def enter(session: AsyncSession, read: Callable[[str], Mark | None]) -> Arrival:
     """Begin to work on the database, and find out whether it is an older copy: the file outside is further, or it is
-    gone and no process had put the database in order.
-
-    Args:
-        keeps: Whether marks are kept outside at all.
-    """
+    gone though a process has worked on the database, also one that ended in peace: a copy may have been made then."""
     row = await _row(session)
     outside = read(row.identity)
-    behind = outside.number > row.number if outside is not None else keeps and not row.is_closed
+    behind = _is_behind(row, outside)
     row.number = max(row.number, outside.number if outside is not None else 0) + 1
     row.is_closed = False
     await session.flush()
@@ -121,6 +119,18 @@ async def advance(session: AsyncSession, *, closes: bool = False) -> Mark:
         )
     ).one()
     return Mark(row.identity, row.number)
+
+
+async def would_be_restored(session: AsyncSession, read: Callable[[str], Mark | None]) -> bool:
+    """Whether the next start will take the database for an older copy; for one that no process works on."""
+    row = await session.get(Standing, _ID)
+    if row is None:
+        return False
+    return _is_behind(row, read(row.identity))
+
+
+def _is_behind(row: Standing, outside: Mark | None) -> bool:
+    return outside.number > row.number if outside is not None else row.number > 0
 
 
 async def newest_seen(session: AsyncSession) -> datetime | None:

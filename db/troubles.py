@@ -111,6 +111,19 @@ async def _note(
         log.warning("item_failed", kind=kind, item=item, reference=trouble.reference, error=type(error).__name__)
 
 
+async def park(session: AsyncSession, kind: str, item: str, *, now: datetime) -> None:
+    """Say once, in the log and to people, that an item cannot be done, and that trying again would not help."""
+    trouble = await session.get(Trouble, (kind, item))
+    if trouble is not None and trouble.parked:
+        return
+    if trouble is None:
+        trouble = Trouble(kind=kind, item=item, attempts=1, reference=secrets.token_hex(2).upper(), told=False)
+        session.add(trouble)
+    trouble.parked, trouble.not_before, trouble.day = True, None, day_of(now)
+    log.error("item_parked", kind=kind, item=item, reference=trouble.reference)
+    await session.flush()
+
+
 async def parked_and_not_told(session: AsyncSession, *, limit: int = 20) -> list[Parked]:
     """What was parked since this was last asked; from now on it counts as told."""
     rows = await session.execute(

@@ -36,14 +36,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, aliased
 
 from channels.port import Outgoing, Recipient, within_limit
-from db.base import Instant
+from db.base import FAR_FUTURE, LONG_PAST, Instant
 from db.engine import is_sqlite, keys_of, run_of
 from db.marks import day_of, random_id
 from db.sealing import CannotOpen, KeyRing, padded, unpadded
 from db.statements import changed, erase_rows, insert_ignoring
+from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaHandle, MediaRow
 from db.tables.deliveries import Lane as Lane
 from db.tables.deliveries import Purpose as Purpose
+from db.troubles import park
 from deliveries import copies
 from deliveries.buttons import button_id, drop_rows, keep_rows, new_row, pressable, renumber_rows
 from deliveries.copies import COPIES as COPIES
@@ -59,6 +61,8 @@ UPLOAD_WAIT = timedelta(minutes=5)
 AWAITS_UPLOAD = "upload"
 #: How many such rows are released in one transaction.
 _RELEASED = 500
+#: What a report's card is called where one cannot be sent.
+CARD = "card"
 _CONTENT = "content"
 #: What is said is padded at least to this: how short an answer was is not to be seen.
 _LEAST = 1024
@@ -355,6 +359,7 @@ async def claim(
     await _end(session, erased, state=DeliveryState.CANCELLED, reason="erased", now=now)
     # Their key was taken off the ring, or the row was damaged: nothing else must wait for it.
     await _end(session, sealed, state=DeliveryState.FAILED, reason="unreadable", now=now)
+    await _say_lost(session, sealed, erased, now=now)
     media = {attachment.media_id for outgoing in said.values() if outgoing for attachment in outgoing.attachments}
     handles = await _handles(session, channel, media)
     claimed = []
@@ -363,6 +368,28 @@ async def claim(
         if target is not None and outgoing is not None:
             claimed.append(_claimed(keys, row, target, outgoing, handles))
     return claimed
+
+
+async def _say_lost(session: AsyncSession, unreadable: list[int], missing: list[int], *, now: datetime) -> None:
+    """Let people hear of a report's card or a notice that cannot be sent, for what it says is damaged or gone: once for
+    each report and notice. All else that is damaged is logged."""
+    if not unreadable and not missing:
+        return
+    lost = await session.execute(
+        select(Delivery.id, Delivery.purpose, Delivery.subject_id, Broadcast.notice_id)
+        .outerjoin(Broadcast, Broadcast.id == Delivery.broadcast_id)
+        .where(Delivery.id.in_([*unreadable, *missing]))
+    )
+    others: list[int] = []
+    for row in lost.all():
+        if row.notice_id is not None:
+            await park(session, "notice", str(row.notice_id), now=now)
+        elif row.purpose == Purpose.FORWARD:
+            await park(session, CARD, str(row.subject_id), now=now)
+        elif row.id in unreadable:
+            others.append(row.id)
+    if others:
+        log.error("deliveries_unreadable", deliveries=others)
 
 
 def _claimed(
@@ -777,7 +804,23 @@ async def next_due_at(session: AsyncSession, channel: str, *, after: datetime | 
         found: datetime | None = await connection.scalar(_NEXT_DUE, {"channel": channel})
     else:
         found = await connection.scalar(_NEXT_AFTER, {"channel": channel, "after": after})
-    return found
+    return None if found == LONG_PAST else found  # damaged, see `let_damaged_go`
+
+
+async def let_damaged_go(session: AsyncSession) -> None:
+    """Let what waits leave now whose time is damaged: it would never fall due."""
+    await session.execute(
+        update(Delivery)
+        .where(
+            text("state = 'pending'"),
+            # The index is read lane by lane.
+            Delivery.lane.in_([int(lane) for lane in Lane]),
+            Delivery.urgent.in_([False, True]),
+            Delivery.due_at > FAR_FUTURE,
+        )
+        .values(due_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _release_uploads(

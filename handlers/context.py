@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -247,6 +248,10 @@ class Turn:
     def plain(self, key: str, /, **params: str | int) -> str:
         """A text in the person's language, without formatting."""
         return plain(self.language, key, **{**self.policy.emergency.places, **params})
+
+    def state(self, kind: str, state: str) -> str:
+        """Where something stands, in words; `kind` names which states. One that was damaged is said to be."""
+        return self.plain(f"{kind}.{state}" if isinstance(state, enum.Enum) else "state.unreadable")
 
     async def say(self, key: str, /, *, buttons: Rows = (), asks: Asks | None = None, **params: str | int) -> None:
         """Answer with a text."""

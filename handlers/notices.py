@@ -354,7 +354,7 @@ async def _notices_page(turn: Turn, number: int) -> Outgoing:
     if not notices:
         return from_html(turn.html("notices.none"), turn.language)
     lines = "\n".join(
-        f"• {notice.number}, {turn.plain(f'notice_state.{notice.state}')}: {notice.title}" for notice in notices
+        f"• {notice.number}, {turn.state('notice_state', notice.state)}: {notice.title}" for notice in notices
     )
     buttons = tuple(
         (replace(button(turn.language, "button.open", "notice.open", notice.id, once=False), label=notice.number),)
@@ -379,7 +379,7 @@ async def _standing(turn: Turn, notice: Notice) -> str:
             "notices.waiting",
             number=notice.number,
             title=notice.title,
-            state=turn.plain(f"notice_state.{notice.state}"),
+            state=turn.state("notice_state", notice.state),
             at=say_when(notice.scheduled_for or notice.created_at, turn.policy.zone, turn.language),
         )
     number = broadcast.id

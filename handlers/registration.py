@@ -278,7 +278,7 @@ async def show_one_of_mine(turn: Turn, establishment_id: str) -> None:
 
 async def _show_mine(turn: Turn, place: Establishment) -> None:
     facts = await application_text(turn.session, place, turn.language)
-    markup = turn.html("place.shown", **facts, state=turn.plain(f"place_state.{place.state}"))
+    markup = turn.html("place.shown", **facts, state=turn.state("place_state", place.state))
     leaving = rows(button(turn.language, "button.leave", "place.leave_ask", place.id, once=False))
     await turn.send(from_html(markup, turn.language, buttons=leaving))
 
@@ -369,7 +369,7 @@ async def _directory_page(turn: Turn, typed: str, number: int) -> Outgoing:
 def _listed(turn: Turn, places: list[Establishment]) -> str:
     return "\n".join(
         f"• {paging.clipped(place.name)} ({place.code}), {paging.clipped(place.address)}: "
-        f"{turn.plain(f'place_state.{place.state}')}"
+        f"{turn.state('place_state', place.state)}"
         for place in places
     )
 

@@ -97,7 +97,7 @@ async def _take_outcome(turn: Turn, talk: Talk, answer: Answer) -> None:
         policy=turn.policy,
     )
     await conversation.finish(turn)
-    await turn.say("triage.closed", number=report.number, outcome=turn.plain(f"outcome.{report.state}"))
+    await turn.say("triage.closed", number=report.number, outcome=turn.state("outcome", report.state))
 
 
 CLOSE = conversation.add_flow(
@@ -129,7 +129,7 @@ async def _inbox_page(turn: Turn, number: int) -> Outgoing:
     if not reports:
         return from_html(turn.html("inbox.empty"), turn.language)
     lines = "\n".join(
-        f"• {report.number}: {turn.plain(f'report_state.{report.state}')}, {_when(turn, report)}" for report in reports
+        f"• {report.number}: {turn.state('report_state', report.state)}, {_when(turn, report)}" for report in reports
     )
     buttons = tuple(
         (replace(button(turn.language, "button.open", "report.open", report.id, once=False), label=report.number),)
@@ -149,7 +149,7 @@ async def open_one(turn: Turn, report_id: str) -> None:
     """Read one report again."""
     report = await report_for_officer(turn.session, turn.actor, int(report_id))
     require(turn.actor, Permission.HANDLE_REPORTS)
-    state = turn.html("triage.state", state=turn.plain(f"report_state.{report.state}"))
+    state = turn.html("triage.state", state=turn.state("report_state", report.state))
     outgoing = await render(turn.session, report, note=state, now=turn.now, policy=turn.policy)
     buttons = (
         ((button(turn.language, "button.take", "report.take", report.id),),)

@@ -209,11 +209,11 @@ async def _open(session: AsyncSession, row: Digest) -> Heap | None:
     """What was kept; None when its key is gone or it was damaged: then the counting begins anew."""
     try:
         body = json.loads(unpadded(keys_of(session).open(_PURPOSE, row.sealed, bound_to=row.chat)))
-    except (CannotOpen, ValueError):
+        at = {name: datetime.fromisoformat(body[name]) if body[name] else None for name in ("began_at", "said_at")}
+        return Heap(**{**body, **at, "chat": Recipient.parse(body["chat"])})
+    except (CannotOpen, ValueError, LookupError, TypeError):
         await session.delete(row)
         return None
-    at = {name: datetime.fromisoformat(body[name]) if body[name] else None for name in ("began_at", "said_at")}
-    return Heap(**{**body, **at, "chat": Recipient.parse(body["chat"])})
 
 
 def _filed_under(session: AsyncSession, chat: Recipient) -> str:

@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,7 @@ def show_code(code: str) -> str:
 
 def read_code(typed: str) -> str | None:
     """The code in what a person typed, whatever they put between the digits; None when it is none."""
+    typed = _plain_digits(typed)
     digits = "".join(letter for letter in typed if letter.isascii() and letter.isdigit())
     strange = [letter for letter in typed if letter.isalpha()]
     return digits if len(digits) == CODE_DIGITS and not strange else None
@@ -101,7 +103,15 @@ def read_code(typed: str) -> str | None:
 
 def codes_in(text: str) -> list[str]:
     """Whatever could be a code anywhere in a text, however it is spaced."""
-    return [re.sub(r"\D", "", found) for found in _CODE.findall(text)]
+    return [re.sub(r"\D", "", found) for found in _CODE.findall(_plain_digits(text))]
+
+
+def _plain_digits(text: str) -> str:
+    """A text with the digits of every script, also full-width ones, as 0 to 9."""
+    return "".join(
+        str(unicodedata.decimal(letter)) if letter.isdecimal() else letter
+        for letter in unicodedata.normalize("NFKC", text)
+    )
 
 
 def hash_code(code: str) -> str:

@@ -15,7 +15,7 @@ class Standing(Base):
 
     `identity` is made once and goes along with every copy. `number` grows at every start and end, and while messages
     leave; the same number stands in a file outside, so that a copy that is behind is known. `is_closed` while no
-    process works on the database. `seen_at` is the newest minute any process has seen.
+    process works on the database, for whoever looks at it. `seen_at` is the newest minute any process has seen.
     """
 
     __tablename__ = "standing"

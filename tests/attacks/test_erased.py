@@ -29,7 +29,7 @@ from db.tables.deliveries import MediaContent, MediaRow
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart
 from tests.conftest import KEYS
-from tests.worlds import Clock, Person, World, open_world, picture
+from tests.worlds import Clock, Person, World, open_world, phrase, picture
 
 #: So much of a sealed value is looked for: its beginning holds what it takes to open the rest.
 PIECE = 40

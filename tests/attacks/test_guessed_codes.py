@@ -90,6 +90,25 @@ def _guessed(world: World) -> None:
         attempts.take(_chat(5_000_000 + number), world.clock())
 
 
+async def test_a_code_in_full_width_digits_is_understood_and_kept_from_officers_as_any_other(telegram_world: World):
+    world = telegram_world
+    duty = await world.officer("duty", Role.DUTY, on_duty=True)
+    nam, code = await _handed_in(world)
+    wide = code.translate({ord("0") + digit: "０１２３４５６７８９"[digit] for digit in range(10)})
+
+    await nam.sends(f"/tracuu {wide}")
+    nam.sees_not(phrase("track.unknown"), phrase("track.not_a_code"))
+    await duty.presses("Nhận xử lý")
+    await duty.presses("Hỏi thêm")
+    await duty.sends("Có mấy người?")
+    await duty.looks()
+    await nam.sends(wide)
+
+    nam.sees(phrase("report.own_code"))
+    await duty.refresh()
+    duty.sees_nothing()
+
+
 async def test_whoever_has_a_code_is_answered_kindly_while_another_guesses_and_served_when_the_clock_has_gone_on(
     either: World,
 ):

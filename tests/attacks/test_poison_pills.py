@@ -7,6 +7,8 @@
 | it is not tried each second for ever, and one alarm is raised | `..._parked...` |
 | administrators, and whoever handles reports, are told once | `..._told...` |
 | a mended item is done | `..._mended...` |
+| a row that cannot be read stops no other, and not the start | `..._damaged_value...` |
+| what is lost of a card or a notice, administrators hear of, once | `..._nothing_can_be_read_of...` |
 """
 
 from __future__ import annotations
@@ -16,23 +18,26 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from bot.jobs import _Rests
 from broadcasts.notices import Draft, Response, schedule_notice
 from channels.port import Recipient
 from conversations.talks import Talk, keep_talk
+from db import standing
+from db.base import LONG_PAST
 from db.engine import Sessions, keys_of
 from db.sealing import padded
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.conversations import Conversation
-from db.tables.deliveries import Delivery, MediaContent, MediaHandle
-from db.tables.officers import Role
+from db.tables.deliveries import Content, Delivery, DeliveryState, MediaContent, MediaHandle, Purpose
+from db.tables.officers import Officer, Role
 from db.tables.reports import Report, ReportPart, ReportState
 from db.tables.troubles import Trouble
 from db.troubles import each
-from tests.conftest import KEYS
+from deliveries.ledger import next_due_at
+from tests.conftest import KEYS, NOW
 from tests.worlds import World, open_world, phrase
 
 
@@ -503,3 +508,236 @@ def test_a_tick_goes_on_at_once_when_the_clock_was_set_back_after_a_failure(cloc
 
     assert rests.rests("open", now)
     assert not rests.rests("open", now - timedelta(hours=23))
+
+
+# --- rows that cannot be read ---
+
+#: Values no type takes; the second half goes into PostgreSQL as well.
+_ON_SQLITE = [
+    ("notices", "created_at", "'not a date'"),
+    ("notices", "sent_at", "'not a date'"),
+    ("notices", "scheduled_for", "'not a date'"),
+    ("notices", "scheduled_for", "-7777"),
+]
+_ON_BOTH = [("notices", "response", "'zzz'"), ("notices", "state", "'zzz'")]
+
+
+async def _damage(world: World, table: str, column: str, value: str, where: str = "TRUE") -> None:
+    async with world.sessions.begin() as session:
+        await session.execute(text(f"UPDATE {table} SET {column} = {value} WHERE {where}"))  # noqa: S608
+
+
+async def _goes_out_beside(world: World, table: str, column: str, value: str) -> None:
+    chief = await world.officer("chief", Role.COMMANDER)
+    owner = await world.owner("hoa")
+    await _notice(world, chief, "Hỏng")
+    await _notice(world, chief, "Khoá cửa sau 22 giờ")
+    await _damage(world, table, column, value, "id = (SELECT min(id) FROM notices)")
+
+    await owner.looks()
+    await world.tick(minutes=1)
+    await owner.refresh()
+    await chief.sends("/thongbao")
+
+    owner.sees("Khoá cửa sau 22 giờ")
+    chief.sees("Khoá cửa sau 22 giờ")
+    await world.tick(minutes=1)
+    assert {entry["event"] for entry in world.incidents} <= {"stored_value_unreadable"}
+    world.logged.clear()
+
+
+@pytest.mark.parametrize(("table", "column", "value"), _ON_SQLITE)
+async def test_a_damaged_value_of_a_notice_stops_no_other(telegram_world: World, table, column, value):
+    await _goes_out_beside(telegram_world, table, column, value)
+
+
+@pytest.mark.parametrize(("table", "column", "value"), _ON_BOTH)
+async def test_a_damaged_value_of_a_notice_stops_no_other_on_either(either: World, table, column, value):
+    await _goes_out_beside(either, table, column, value)
+
+
+async def test_a_notice_whose_time_is_a_damaged_value_is_called_off_with_a_word(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    await world.owner("hoa")
+    await _notice(world, chief, "Khoá cửa")
+    await _damage(world, "notices", "scheduled_for", "'not a date'")
+
+    await chief.looks()
+    await world.tick(seconds=1)
+    await chief.refresh()
+
+    chief.sees(phrase("notice.too_late"))
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Notice.state)) is NoticeState.CANCELLED
+    world.logged.clear()
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("officers", "created_at"), ("troubles", "not_before"), ("shifts", "starts_at")]
+)
+async def test_a_damaged_value_keeps_no_urgent_report_from_the_commander(telegram_world: World, table, column):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    await world.officer("duty", Role.DUTY, on_duty=True)
+    await _reports(world, "nam", "Có đánh nhau.")
+    async with world.sessions.begin() as session:
+        report = (await session.scalars(select(Report))).one()
+        later = world.clock() + timedelta(minutes=30)
+        session.add(Trouble(kind="report", item=str(report.id), attempts=3, day=NOW, not_before=later, parked=True))
+    await _damage(world, table, column, "'not a date'")
+    if table != "troubles":
+        async with world.sessions.begin() as session:
+            await session.execute(delete(Trouble))
+
+    await chief.looks()
+    for minutes in (6, 10):  # one whose shift is damaged counts as another officer, and is asked first
+        await world.tick(minutes=minutes)
+    await chief.refresh()
+
+    chief.sees("Có đánh nhau.")
+    assert {entry["event"] for entry in world.incidents} <= {"stored_value_unreadable"}
+    world.logged.clear()
+
+
+async def test_a_delivery_whose_time_is_a_damaged_value_leaves_and_stops_no_other(telegram_world: World):
+    world = telegram_world
+    chief = await world.officer("chief", Role.COMMANDER)
+    await world.officer("duty", Role.DUTY, on_duty=True)
+    for name in ("nam", "hai"):
+        await _reports(world, name, f"Có đánh nhau, {name}.")
+    world.clock.advance(minutes=6)
+    await world.house.jobs.second()
+    await chief.looks()
+    await _damage(
+        world, "deliveries", "due_at", "'not a date'", "id = (SELECT min(id) FROM deliveries WHERE state = 'pending')"
+    )
+
+    await world.house.dispatchers["telegram"].drain()
+    await chief.refresh()
+    assert sum("Có đánh nhau" in shown.text for shown in chief.news) == 1
+    await world.house.jobs.minute()
+    await world.settle()
+    await chief.refresh()
+
+    assert sum("Có đánh nhau" in shown.text for shown in chief.news) == 2
+    world.logged.clear()
+
+
+async def test_a_damaged_value_is_no_time_to_wake_for(sqlite_engine, clock):
+    async with open_world(Sessions(sqlite_engine, KEYS), clock, ["telegram"]) as world:
+        await world.officer("duty", Role.DUTY, on_duty=True)
+        nam = await world.person("nam")
+        await nam.sends("/baotin")
+        await nam.sends("Có đánh nhau.")
+        await nam.presses("Gửi")
+        async with world.sessions.begin() as session:
+            await session.execute(text("UPDATE deliveries SET state = 'pending', due_at = 'no date'"))
+            assert await next_due_at(session, "telegram") is None
+            assert await next_due_at(session, "telegram", after=NOW) is None
+        world.logged.clear()
+
+
+async def test_a_damaged_value_of_the_newest_minute_does_not_keep_the_bot_from_starting(telegram_world: World):
+    world = telegram_world
+    await world.house.jobs.minute()
+    await _damage(world, "standing", "seen_at", "'not a date'")
+
+    await world.restart()
+    await world.house.jobs.minute()
+
+    async with world.sessions.reading() as session:
+        assert await standing.newest_seen(session) == NOW
+    world.logged.clear()
+
+
+async def test_a_damaged_value_is_said_once(telegram_world: World):
+    world = telegram_world
+    await world.officer("chief", Role.COMMANDER)
+    await _damage(world, "officers", "created_at", "'not a date, of this test'")
+
+    for _ in range(3):
+        async with world.sessions.reading() as session:
+            assert (await session.scalars(select(Officer.created_at))).one() == LONG_PAST
+
+    (said,) = world.incidents
+    assert said["event"] == "stored_value_unreadable" and said["kind"] == "instant" and said["reference"]
+    world.logged.clear()
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+async def test_nothing_can_be_read_of_a_reports_card_and_administrators_hear_of_it_once(either: World, how: str):
+    world = either
+    admin = await world.officer("admin", Role.ADMIN)
+    await world.officer("duty", Role.DUTY, on_duty=True)
+    await world.officer("chief", Role.COMMANDER)
+    await _reports(world, "nam", "Có người lạ.")
+    world.clock.advance(minutes=6)
+    await admin.looks()
+    await world.house.jobs.second()
+    async with world.sessions.begin() as session:
+        cards = select(Delivery.content_id).where(
+            Delivery.purpose == Purpose.FORWARD, Delivery.state == DeliveryState.PENDING
+        )
+        if how == "damaged":
+            await session.execute(update(Content).where(Content.id.in_(cards)).values(sealed=b"\x00" * 60))
+        else:
+            await session.execute(delete(Content).where(Content.id.in_(cards)))
+        number = await session.scalar(select(Report.number))
+
+    await world.settle()
+    for _ in range(3):
+        await world.tick(seconds=10)
+    await admin.refresh()
+
+    async with world.sessions.reading() as session:
+        reference = await session.scalar(select(Trouble.reference)) or ""
+    told = phrase("trouble.card", number=number or "", reference=reference)
+    assert sum(told in shown.text for shown in admin.news) == 1
+    assert [(entry["event"], entry["reference"]) for entry in world.incidents] == [("item_parked", reference)]
+    world.logged.clear()
+
+
+async def test_nothing_can_be_read_of_a_notice_and_administrators_hear_of_it_once(either: World):
+    world = either
+    admin, chief = await world.officer("admin", Role.ADMIN), await world.officer("chief", Role.COMMANDER)
+    for name in ("hoa", "mai", "cuc"):
+        await world.owner(name, f"Nhà nghỉ {name}")
+    await _notice(world, chief, "Khoá cửa")
+    await world.house.jobs.second()
+    await admin.looks()
+    async with world.sessions.begin() as session:
+        said = select(Broadcast.content_id)
+        await session.execute(update(Content).where(Content.id.in_(said)).values(sealed=b"\x00" * 60))
+        number = await session.scalar(select(Notice.number))
+
+    await world.settle()
+    await world.tick(seconds=10)
+    await admin.refresh()
+
+    async with world.sessions.reading() as session:
+        reference = await session.scalar(select(Trouble.reference)) or ""
+    told = phrase("trouble.notice", number=number or "", reference=reference)
+    assert sum(told in shown.text for shown in admin.news) == 1
+    assert [entry["event"] for entry in world.incidents] == ["item_parked"]
+    world.logged.clear()
+
+
+async def test_a_report_whose_times_are_damaged_is_shown_without_a_time(either: World):
+    world = either
+    chief = await world.officer("chief", Role.COMMANDER)
+    await _reports(world, "nam", "Có người lạ.")
+    async with world.sessions.begin() as session:
+        await session.execute(update(Report).values(sealed=b"\x00" * 60))
+
+    await chief.looks()
+    await chief.sends("/tin")
+    chief.sees(phrase("report.time_unknown"))
+    await world.tick(minutes=6)
+    await chief.refresh()
+
+    chief.sees(phrase("forward.time_unknown"), phrase("forward.nobody_took_unknown"))
+    assert not any("1970" in shown.text or "08:00" in shown.text for shown in chief.news)
+    await chief.sends("/tin")
+    chief.sees(phrase("report.time_unknown"))
+    world.logged.clear()

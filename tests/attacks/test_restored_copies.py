@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import make_url
 
 from bot import restored
@@ -146,6 +146,32 @@ async def test_an_older_copy_repeats_nothing_of_a_notice_and_says_so(api, tmp_pa
     assert found["unknown"] >= 4
 
 
+async def test_a_copy_of_the_stopped_bots_database_repeats_nothing_without_its_number(api, tmp_path):
+    """As the operator's manual restores it: the folder was moved away, and with it the file outside."""
+    url = sqlite_url(tmp_path)
+    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "2"}
+    async with running(tmp_path, settings) as bot:
+        assert await bot.terminates() == 0
+    await _notice_to_eight(url)
+    async with running(tmp_path, settings) as bot:
+        await _until(lambda: len(_got(api)) >= 3)
+        assert await bot.terminates() == 0
+    _copy(tmp_path)
+    async with running(tmp_path, settings) as bot:
+        await _until(lambda: len(_got(api)) == OWNERS)
+        assert await bot.terminates() == 0
+    _put_back(tmp_path)
+    (tmp_path / "binhyen.db.run").unlink()
+
+    async with running(tmp_path, settings) as bot:
+        await bot.says("older_copy_of_the_database")
+        await api.person(ADMIN).sees(phrase("restored.told"), within=20)
+        await asyncio.sleep(4)
+        assert await bot.terminates() == 0
+
+    assert _got(api) == Counter({30_000 + number: 1 for number in range(OWNERS)})
+
+
 async def test_an_older_copy_repeats_nothing_of_a_notice_on_postgresql(api, tmp_path, postgresql_engine, postgres):
     url = url_of(postgresql_engine)
     name = make_url(url).database
@@ -245,6 +271,38 @@ async def test_a_notice_that_was_due_is_listed_by_name_and_not_sent(either: Worl
         assert states == [NoticeState.FINISHED, NoticeState.SCHEDULED]
         assert await session.scalar(select(Delivery.reason).where(Delivery.broadcast_id.is_not(None))) == "restored"
         assert await session.scalar(select(func.count()).select_from(Broadcast)) == 1
+
+
+async def test_a_notice_that_cannot_be_opened_for_the_record_never_leaves_afterwards(either: World):
+    world = either
+    admin, chief = await world.officer("admin", Role.ADMIN), await world.officer("chief", Role.COMMANDER)
+    hoa = await world.owner("hoa", "Nhà nghỉ Hoa Mai")
+    async with world.sessions.begin() as session:
+        assert chief.actor is not None
+        due = Draft(WORDS, "all", Response.NONE, scheduled_for=world.clock() + timedelta(minutes=1), urgent=True)
+        notice = await schedule_notice(session, chief.actor, due, now=world.clock())
+        while await name_more(session):
+            pass
+        notice.html = "<broken"
+        number = notice.number
+    world.clock.advance(hours=1)
+
+    await _take_stock(world)
+    await hoa.looks()
+    await admin.looks()
+    async with world.sessions.begin() as session:
+        await session.execute(update(Notice).values(html=WORDS))  # a newer version can render it
+    for _ in range(3):
+        await world.tick(minutes=30)
+    await hoa.refresh()
+    await admin.refresh()
+
+    hoa.sees_nothing()
+    assert sum(number in shown.text for shown in admin.news) == 1, "told once that it was not sent"
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(Notice.state)) is NoticeState.CANCELLED
+    assert [entry["event"] for entry in world.incidents] == ["item_parked"]
+    world.logged.clear()
 
 
 async def _town(world: World, places: int) -> None:
@@ -400,16 +458,38 @@ async def test_a_number_that_is_behind_the_file_is_a_copy_once(sessions, tmp_pat
     assert not (await _enters(sessions, outside)).is_restored
 
 
-async def test_without_the_file_only_a_database_that_was_closed_is_trusted(sessions, tmp_path):
+@pytest.mark.parametrize("in_peace", [True, False])
+async def test_without_the_file_a_database_that_has_run_is_a_copy_however_it_ended(sessions, tmp_path, in_peace):
     outside = _outside(tmp_path)
     await _enters(sessions, outside)
+    if in_peace:
+        async with sessions.begin() as session:
+            outside.write(await standing.advance(session, closes=True))
     (tmp_path / "binhyen.db.run").unlink()
-    assert (await _enters(sessions, outside)).is_restored
 
-    async with sessions.begin() as session:
-        await standing.advance(session, closes=True)
-    (tmp_path / "binhyen.db.run").unlink()
+    assert (await _enters(sessions, outside)).is_restored
     assert not (await _enters(sessions, outside)).is_restored
+
+
+async def test_without_the_file_a_database_that_never_ran_is_none(sessions, tmp_path):
+    async with sessions.begin() as session:
+        await standing.remember_seen(session, NOW)  # as `binhyen trust-clock` does
+
+    assert not (await _enters(sessions, _outside(tmp_path))).is_restored
+
+
+async def test_the_doctor_says_before_the_start_that_it_will_be_taken_for_a_copy(sessions, tmp_path):
+    outside = _outside(tmp_path)
+
+    async def says() -> bool:
+        async with sessions.reading() as session:
+            return await standing.would_be_restored(session, outside.read)
+
+    assert not await says()
+    await _enters(sessions, outside)
+    assert not await says()
+    (tmp_path / "binhyen.db.run").unlink()
+    assert await says()
 
 
 @pytest.mark.parametrize("content", ["", "x", "a b c", "0" * 5000, "\x00\xff", "identity -1"])

@@ -75,10 +75,10 @@ class Days:
         self.world = world
         self.ward = ward
         self.chance = random.Random(20261123)
-        self.due: list[tuple[datetime, int, Callable[[], Awaitable[None]]]] = []
+        self.due: list[tuple[datetime, int, Callable[[], Awaitable[object]]]] = []
         self.owners: list[Person] = []
 
-    def at(self, when: datetime, act: Callable[[], Awaitable[None]]) -> None:
+    def at(self, when: datetime, act: Callable[[], Awaitable[object]]) -> None:
         """Something is to happen."""
         self.due.append((when, len(self.due), act))
 

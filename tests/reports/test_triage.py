@@ -27,7 +27,7 @@ from reports.intake import (
     keep_unfinished,
     open_report,
 )
-from reports.sealing import code_fits, hash_code, new_code, read_code, show_code
+from reports.sealing import code_fits, codes_in, hash_code, new_code, read_code, show_code
 from reports.triage import (
     add_answer,
     ask_reporter,
@@ -218,13 +218,24 @@ async def test_an_unfinished_report_is_kept_and_forwarded_once(sessions, now, wr
 
 
 @pytest.mark.parametrize(
-    "typed", ["4821 0937 5526 1840", "4821-0937-5526-1840", "4821093755261840", " 4821.0937.5526.1840 "]
+    "typed",
+    [
+        "4821 0937 5526 1840",
+        "4821-0937-5526-1840",
+        "4821093755261840",
+        " 4821.0937.5526.1840 ",
+        "４８２１　０９３７　５５２６　１８４０",
+        "４８２１－０９３７－５５２６－１８４０",
+        "٤٨٢١٠٩٣٧٥٥٢٦١٨٤٠",
+        "𝟒𝟖𝟐𝟏𝟎𝟗𝟑𝟕𝟓𝟓𝟐𝟔𝟏𝟖𝟒𝟎",
+    ],
 )
 def test_a_code_is_read_however_it_is_written(typed):
     assert read_code(typed) == CODE
+    assert codes_in(f"Mã của tôi: {typed}!") == [CODE]
 
 
-@pytest.mark.parametrize("typed", ["", "4821", "4821 0937 5526 184O", CODE + "1", "٤٨٢١٠٩٣٧٥٥٢٦١٨٤٠"])
+@pytest.mark.parametrize("typed", ["", "4821", "4821 0937 5526 184O", CODE + "1", "４８２１", CODE + "１"])
 def test_anything_else_is_no_code(typed):
     assert read_code(typed) is None
 
