@@ -180,7 +180,7 @@ async def none_goes_unasked(world: World, lan: Person, duty: Person) -> None:
     for place, line in enumerate(EVERYDAY, 1):
         await lan.sends(line)
         lan.sees(f"“{line}”", phrase("answer.may_send"))
-        if place % 7 == 0 or place == len(EVERYDAY):
+        if place % 25 == 0 or place == len(EVERYDAY):
             await lan.presses("Không gửi")
             lan.sees(phrase("answer.not_sent"))
     duty.sees_nothing()

@@ -169,7 +169,9 @@ class Days:
 
     async def _answers(self, person: Person) -> None:
         await self._sends(person, "Ở chợ.")
-        self.at(self.soon(self.world.clock(), 600), partial(self._press, person, "Gửi"))
+        # Some at once, some after they were reminded.
+        later = timedelta(minutes=2 + 6 * (len(self.due) % 2))
+        self.at(self.world.clock() + later, partial(self._press, person, "Gửi"))  # type: ignore[arg-type]
 
     async def _notice(self) -> None:
         assert self.officer.actor is not None
