@@ -52,6 +52,7 @@ class Sessions:
         info: dict[Any, Any] = {"keys": keys}
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)
         self._is_ours = True
+        self._closing: set[asyncio.Future[None]] = set()
         self._read = async_sessionmaker(engine.execution_options(**{_READS: True}), expire_on_commit=False, info=info)
         self.run = info["run"] = Run()
 
@@ -83,7 +84,7 @@ class Sessions:
                 await session.run_sync(_commit)
             except BaseException:
                 # Also when this task is cancelled: what is half done must not hold the next one up.
-                await asyncio.shield(asyncio.ensure_future(session.close()))
+                await self._close(session)
                 raise
             self.owes_erasure |= _ERASED in session.info
         finally:
@@ -106,9 +107,17 @@ class Sessions:
         try:
             yield session
         except BaseException:
-            await asyncio.shield(asyncio.ensure_future(session.close()))
+            await self._close(session)
             raise
         await session.close()
+
+    async def _close(self, session: AsyncSession) -> None:
+        """Close it whatever happens to this task meanwhile: whoever hangs up is cancelled at every step, and what is
+        not held by anybody would be collected half closed."""
+        closing = asyncio.ensure_future(session.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
 
 
 def _commit(session: Session) -> None:
