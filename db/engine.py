@@ -106,10 +106,8 @@ class Sessions:
         session = self._read()
         try:
             yield session
-        except BaseException:
+        finally:
             await self._close(session)
-            raise
-        await session.close()
 
     async def _close(self, session: AsyncSession) -> None:
         """Close it whatever happens to this task meanwhile: whoever hangs up is cancelled at every step, and what is
