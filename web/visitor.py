@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,6 +30,7 @@ from conversations.inbound import store_updates
 from conversations.languages import choose_language, chosen_language
 from texts.markup import clean, is_blank, utf16_len
 
+_T = TypeVar("_T")
 #: Longest text a visitor may post at once, UTF-16 units.
 MAX_TEXT = 4000
 MAX_CAPTION = 1024
@@ -282,7 +283,7 @@ class WebChat:
         """
         stream = self.hub.subscribe(address)
         try:
-            last = await self._last_seq(address)
+            last = await _uncut(self._last_seq(address))
             yield "hello", None, {"last_seq": last}
             seen = after if after <= last else 0
             while not stream.closed:
@@ -305,16 +306,18 @@ class WebChat:
 
     async def _news(self, address: str, after: int) -> AsyncIterator[store.Page]:
         """What has changed since `after`, page by page, oldest change first; nothing of a chat that has gone."""
-        while True:
-            async with self._sessions.reading() as session:
-                chat = await store.find_chat(session, self._gateway.recipient(address))
-                if chat is None or chat.last_seq <= after:
-                    return
-                page = await store.changed_page(session, chat, after=after, limit=_PAGE)
+        while (page := await _uncut(self._page_after(address, after))) is not None:
             yield page
             if not page.more:
                 return
             after = page.last_seq
+
+    async def _page_after(self, address: str, after: int) -> store.Page | None:
+        async with self._sessions.reading() as session:
+            chat = await store.find_chat(session, self._gateway.recipient(address))
+            if chat is None or chat.last_seq <= after:
+                return None
+            return await store.changed_page(session, chat, after=after, limit=_PAGE)
 
     async def file(self, address: str, page_id: str) -> tuple[FileRef, bytes]:
         """A file that a message of this chat shows, by its name there; raises WebRefusal "not_found"."""
@@ -332,6 +335,18 @@ class WebChat:
         message = await store.find_message(session, self._gateway.recipient(address), int(number))
         files = message.content.files if message and message.content else ()
         return next((file for file in files if file.id == name), None)
+
+
+#: Reads whose page may be gone: somebody has to hold them until they have ended.
+_READING: set[asyncio.Future[Any]] = set()
+
+
+async def _uncut(reading: Coroutine[Any, Any, _T]) -> _T:
+    """Read to the end though the page hangs up meanwhile: cut in the middle of a statement, a connection is lost."""
+    task = asyncio.ensure_future(reading)
+    _READING.add(task)
+    task.add_done_callback(_READING.discard)
+    return await asyncio.shield(task)
 
 
 def _checked_text(text: str, limit: int) -> str:
