@@ -137,6 +137,7 @@ class House:
             rate=self.rate,
             receipts=self.receipts,
             remember=self._remember,
+            channels=[line.name for line in self.lines],
         )
 
     def wake(self) -> None:

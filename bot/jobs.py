@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -121,6 +121,7 @@ class Jobs:
 
     Args:
         remember: What is to be written down once a minute besides.
+        channels: Those that messages wait for.
     """
 
     def __init__(
@@ -133,7 +134,9 @@ class Jobs:
         rate: Callable[[], float | None] = lambda: None,
         receipts: Receipts,
         remember: Callable[[AsyncSession, datetime], Awaitable[None]] | None = None,
+        channels: Sequence[str] = (),
     ) -> None:
+        self._channels = channels
         self._sessions = sessions
         self._policy = policy
         self._clock = clock
@@ -196,7 +199,7 @@ class Jobs:
             lost = await do("recover", lambda session: ledger.recover(session, now=now))
             if lost:
                 log.warning("sends_unknown", deliveries=lost)
-            await do("damaged", ledger.let_damaged_go)
+            await do("damaged", lambda session: ledger.let_damaged_go(session, self._channels))
             await do("expire", lambda session: ledger.expire(session, now=now))
             await do("left_over", lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
             await do("buttons", lambda session: forget_buttons(session, now=now))

@@ -807,13 +807,14 @@ async def next_due_at(session: AsyncSession, channel: str, *, after: datetime | 
     return None if found == LONG_PAST else found  # damaged, see `let_damaged_go`
 
 
-async def let_damaged_go(session: AsyncSession) -> None:
-    """Let what waits leave now whose time is damaged: it would never fall due."""
+async def let_damaged_go(session: AsyncSession, channels: Collection[str]) -> None:
+    """Let what waits in these channels leave now if its time is damaged: it would never fall due."""
     await session.execute(
         update(Delivery)
         .where(
             text("state = 'pending'"),
             # The index is read lane by lane.
+            Delivery.channel.in_(channels),
             Delivery.lane.in_([int(lane) for lane in Lane]),
             Delivery.urgent.in_([False, True]),
             Delivery.due_at > FAR_FUTURE,
