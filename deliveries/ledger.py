@@ -307,11 +307,12 @@ def _claim_statement(*, is_sqlite: bool, skips: bool) -> str:
         "UPDATE deliveries SET state = 'sending', leased_until = :until, leased_by = :run, attempts = attempts + 1"
         f" WHERE {chosen} AND state = 'pending'"
         " RETURNING id, channel, address, address_sealed, lane, urgent, content_id, attempts, edits, passing,"
-        " resend_of, parts, purpose, broadcast_id,"
-        " (SELECT sealed FROM contents WHERE contents.id = content_id) AS sealed"
+        " resend_of, parts, purpose, broadcast_id"
     )
 
 
+# Not as a query in RETURNING: there SQLite walks the whole table for each row.
+_SAID = text("SELECT id, sealed FROM contents WHERE id IN :ids").bindparams(bindparam("ids", expanding=True))
 _TIMES = (bindparam("now", type_=Instant()), bindparam("until", type_=Instant()))
 _CLAIM = {kind: text(_claim_statement(is_sqlite=kind, skips=False)).bindparams(*_TIMES) for kind in (True, False)}
 _CLAIM_BESIDES = {
@@ -351,8 +352,8 @@ async def claim(
     rows = sorted(rows, key=lambda row: (row.lane, not row.urgent, row.id))
     keys = keys_of(session)
     # What all recipients of a broadcast are told is opened once.
-    contents = {row.content_id: row.sealed for row in rows if row.sealed is not None}
-    said = {content_id: _said(keys, content_id, sealed) for content_id, sealed in contents.items()}
+    contents = await (await session.connection()).execute(_SAID, {"ids": list({row.content_id for row in rows})})
+    said = {content_id: _said(keys, content_id, sealed) for content_id, sealed in contents}
     targets = {row.id: _target(keys, row) for row in rows}
     erased = [row.id for row in rows if row.content_id not in said]
     sealed = [row.id for row in rows if targets[row.id] is None or said.get(row.content_id, _GONE) is None]

@@ -420,10 +420,7 @@ def test_the_same_thief_sees_a_leak_in_a_column_nobody_named(ward: Ward, leak: s
 
     findings = _attacked(ward, loot, "contacts")
 
-    best = max((one for one in findings if one.of > 20), key=lambda one: one.hits / one.of)
-    assert best.hits >= chance_bound(best.of, OWNERS, len(findings), doubt=10**-DOUBT)
-    # Visitors' reports stand among the owners', so that order alone is the weakest of the four.
-    assert leak == "order" or best.hits / best.of > 0.9
+    assert max(one.hits / one.of for one in findings if one.of > 20) > 0.9
 
 
 def _leaking(ward: Ward, loot: Loot, leak: str) -> Loot:
@@ -438,7 +435,8 @@ def _leaking(ward: Ward, loot: Loot, leak: str) -> Loot:
     for row in loot.rows("reports"):
         number = of.get(ward.reported[row.cells["id"]])
         more = {} if number is None else _told(leak, number, here=False)
-        place = number if leak == "order" and number is not None else row.place
+        # Visitors' reports come after those of the owners, who keep their order.
+        place = (number if number is not None else len(of) + row.place) if leak == "order" else row.place
         leaky.tables["reports"].append(Row(place, None, row.cells | more))
     return leaky
 

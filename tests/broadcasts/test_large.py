@@ -22,6 +22,7 @@ from broadcasts.progress import count_news, count_progress, follow
 from broadcasts.shifting import STEP
 from channels.port import Recipient
 from channels.wording import message
+from db.engine import keys_of
 from db.tables.broadcasts import (
     Broadcast,
     BroadcastPlace,
@@ -34,6 +35,7 @@ from db.tables.broadcasts import (
 )
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
+from deliveries.copies import seal_message_id
 from deliveries.ledger import claim, next_due_at, open_delivery
 from establishments.groups import audience_parts, audience_size, members
 from establishments.registration import set_blocked
@@ -480,9 +482,9 @@ async def test_a_large_broadcast_is_counted_by_readers_alone(sessions, begin, no
         first = await text_of(session)
     assert first is not None and counted[broadcast_id].waiting == PLACES
     async with sessions.begin() as session:
-        await session.execute(
-            update(Delivery).where(Delivery.address == BINH.address).values(message_id="1", state=DeliveryState.SENT)
-        )
+        (live,) = await session.scalars(select(Delivery).where(Delivery.address == BINH.address))
+        live.message_id, live.state = seal_message_id(keys_of(session), live.content_id, "1"), DeliveryState.SENT
+        await session.flush()
         await follow(session, now=now + timedelta(seconds=5), rate=30, policy=POLICY)
         assert await text_of(session) == first, "not counted where writers wait"
         await follow(session, now=now + timedelta(seconds=5), rate=30, policy=POLICY, counted=counted)
