@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import random
 import secrets
@@ -78,8 +79,8 @@ def _value(column: Column[Any], made: dict[str, dict[str, Any]], number: int) ->
             return NOW + timedelta(days=number)
         case Integer():
             return random_id() if column.primary_key or column.name == "change" else 0
-    enums: list[Any] = getattr(column.type, "enums", [])
-    return column.type.python_type(enums[0]) if enums else secrets.token_hex(16)[: getattr(column.type, "length", 32)]
+    states: type[enum.StrEnum] | None = getattr(column.type, "states", None)
+    return next(iter(states)) if states is not None else secrets.token_hex(16)[: getattr(column.type, "length", 32)]
 
 
 def _first(table: Table) -> Column[Any]:
