@@ -379,7 +379,7 @@ async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyn
             await _enter(settings, sessions, outside, time)
             await _serve(settings, sessions, outside, lock, time, stopping)
             async with sessions.begin() as session:
-                mark = await standing.advance(session, closes=True)
+                mark = await standing.advance(session)
             outside.keep(mark)
     except BaseExceptionGroup as failures:
         raise _ended(failures) from None

@@ -73,15 +73,6 @@ async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> l
     return begun
 
 
-async def open_broadcast(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> int | None:
-    """Begin one broadcast of a notice, and open the first STEP of its establishments, whatever the hour; returns its
-    id, or None if it was begun already."""
-    broadcast_id = await _begin(session, notice, now=now, policy=policy)
-    if broadcast_id is not None:
-        await _open_more(session, now=now, policy=policy, size=STEP)
-    return broadcast_id
-
-
 async def go_on(session: AsyncSession, *, now: datetime, policy: Policy, size: int = STEP) -> bool:
     """One short step of what is too large for one transaction: let a broadcast follow its notice, write an audience
     down, open more of a broadcast.

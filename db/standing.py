@@ -102,18 +102,17 @@ async def enter(session: AsyncSession, read: Callable[[str], Mark | None]) -> Ar
     outside = read(row.identity)
     behind = _is_behind(row, outside)
     row.number = max(row.number, outside.number if outside is not None else 0) + 1
-    row.is_closed = False
     await session.flush()
     return Arrival(Mark(row.identity, row.number), behind, row.seen_at)
 
 
-async def advance(session: AsyncSession, *, closes: bool = False) -> Mark:
+async def advance(session: AsyncSession) -> Mark:
     """Go one further; what a copy made before this does not know has begun."""
     row = (
         await session.execute(
             update(Standing)
             .where(Standing.id == _ID)
-            .values(number=Standing.number + 1, is_closed=closes)
+            .values(number=Standing.number + 1)
             .returning(Standing.identity, Standing.number)
             .execution_options(synchronize_session=False)
         )
@@ -152,8 +151,6 @@ def minute_of(at: datetime) -> datetime:
 
 
 async def _row(session: AsyncSession) -> Standing:
-    fresh = insert_ignoring(session, Standing).values(
-        id=_ID, identity=secrets.token_hex(16), number=0, is_closed=True, seen_at=None
-    )
+    fresh = insert_ignoring(session, Standing).values(id=_ID, identity=secrets.token_hex(16), number=0, seen_at=None)
     await session.execute(fresh)
     return await session.get_one(Standing, _ID, with_for_update=True)

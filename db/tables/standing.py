@@ -14,8 +14,8 @@ class Standing(Base):
     """The only row.
 
     `identity` is made once and goes along with every copy. `number` grows at every start and end, and while messages
-    leave; the same number stands in a file outside, so that a copy that is behind is known. `is_closed` while no
-    process works on the database, for whoever looks at it. `seen_at` is the newest minute any process has seen.
+    leave; the same number stands in a file outside, so that a copy that is behind is known.
+    `seen_at` is the newest minute any process has seen.
     """
 
     __tablename__ = "standing"
@@ -23,5 +23,4 @@ class Standing(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     identity: Mapped[str] = mapped_column(String(32))
     number: Mapped[int] = mapped_column(BigInteger)
-    is_closed: Mapped[bool]
     seen_at: Mapped[datetime | None]

@@ -167,7 +167,7 @@ async def test_others_write_while_a_code_is_proved_by_a_slow_hash(either: World,
     try:
         assert await asyncio.to_thread(began.wait, 20)
         async with asyncio.timeout(3), world.sessions.begin() as session:
-            await session.merge(Standing(id=99, identity="x", number=1, is_closed=False))
+            await session.merge(Standing(id=99, identity="x", number=1))
         assert not asking.done()
     finally:
         go_on.set()

@@ -464,7 +464,7 @@ async def test_without_the_file_a_database_that_has_run_is_a_copy_however_it_end
     await _enters(sessions, outside)
     if in_peace:
         async with sessions.begin() as session:
-            outside.write(await standing.advance(session, closes=True))
+            outside.write(await standing.advance(session))
     (tmp_path / "binhyen.db.run").unlink()
 
     assert (await _enters(sessions, outside)).is_restored

@@ -148,7 +148,6 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("identity", sa.String(length=32), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
-        sa.Column("is_closed", sa.Boolean(), nullable=False),
         sa.Column("seen_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_standing")),
     )
