@@ -31,7 +31,7 @@ from tests.crashes import (
 from tests.worlds import Clock
 
 #: The line is walked in so many tests, so that they run side by side; each takes its own steps for each point.
-PARTS = 4
+PARTS = 8
 STEPS = thin_line()
 
 

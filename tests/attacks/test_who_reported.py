@@ -16,7 +16,10 @@ confirm notices meanwhile. Then everything is tried, on every table there is (se
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
+import os
+import pickle
 import random
 import re
 from collections import defaultdict
@@ -277,7 +280,15 @@ def ward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         async with _opened(request, folder) as engine:
             return await _lived(engine, folder)
 
-    return asyncio.run(live())
+    # Three days take a while: whichever process of the tests comes first lives them for all.
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    kept = shared / f"ward-{request.param}"
+    with (shared / f"ward-{request.param}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(asyncio.run(live())))
+    return pickle.loads(kept.read_bytes())  # noqa: S301 (written just above)
 
 
 # --- the thief at work ----------------------------------------------------------------------------------------------
