@@ -47,6 +47,8 @@ from tests.attacks.thief import Finding, Loot, Node, Row, attack, chance_bound, 
 from tests.conftest import DATABASES, KEYS, NOW, _postgresql, _sqlite
 from tests.worlds import Clock, Person, World, open_world, picture
 
+#: Whoever comes second waits for the three days of whoever came first.
+pytestmark = pytest.mark.timeout(300)
 CHATS = "web_chats"
 #: Named owners, three in four of them on the page, and people who open it to report.
 OWNERS, VISITORS = 28, 20
