@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     os.chdir(ROOT)
     prepare(EVERYTHING if command in DEVELOPING else RUNTIME)
+    # Some environments forbid writing bytecode: then every process that a test starts compiles the whole house again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if command == "test":
         return become("pytest", *rest)
     if command == "lint":

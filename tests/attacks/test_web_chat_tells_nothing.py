@@ -33,7 +33,8 @@ from db.base import Base
 from db.engine import Sessions, is_sqlite
 from db.erasure import shuffle_rows
 from db.marks import keyed_id
-from tests.conftest import KEYS, NOW, Opened
+from tests.conftest import KEYS, NOW
+from tests.databases import Opened
 from tests.factories import Factory
 from tests.worlds import Clock
 from web.visitor import WebChat, address_of

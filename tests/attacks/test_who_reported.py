@@ -44,7 +44,8 @@ from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink
 from reports.sealing import open_link
 from tests.attacks.thief import Finding, Loot, Node, Row, attack, chance_bound, instants, is_day, is_hour, steal
-from tests.conftest import DATABASES, KEYS, NOW, _postgresql, _sqlite
+from tests.conftest import DATABASES, KEYS, NOW
+from tests.databases import postgresql, sqlite
 from tests.worlds import Clock, Person, World, open_world, picture
 
 #: Whoever comes second waits for the three days of whoever came first.
@@ -263,10 +264,10 @@ async def _stolen(engine: AsyncEngine) -> Loot:
 @asynccontextmanager
 async def _opened(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[AsyncEngine]:
     if request.param == "sqlite":
-        async with _sqlite(folder / "binhyen.db", request.getfixturevalue("sqlite_template")) as engine:
+        async with sqlite(folder / "binhyen.db", request.getfixturevalue("sqlite_template")) as engine:
             yield engine
     else:
-        async with _postgresql(request.getfixturevalue("postgres"), "template") as engine:
+        async with postgresql(request.getfixturevalue("postgres"), "template") as engine:
             yield engine
 
 
