@@ -66,7 +66,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Point:
     """A point on the map, degrees."""
 
     latitude: float
@@ -86,7 +86,7 @@ class Outgoing:
     entities: tuple[dict[str, Any], ...] = ()
     buttons: tuple[tuple[Button, ...], ...] = ()
     attachments: tuple[Attachment, ...] = ()
-    place: Place | None = None
+    point: Point | None = None
     asks: Asks | None = None
     drops_keyboard: bool = False
     silent: bool = False
@@ -100,7 +100,7 @@ class Outgoing:
         return values | {
             "buttons": [[asdict(button) for button in row] for row in self.buttons],
             "attachments": [asdict(attachment) for attachment in self.attachments],
-            "place": asdict(self.place) if self.place else None,
+            "point": asdict(self.point) if self.point else None,
         }
 
     @classmethod
@@ -115,7 +115,7 @@ class Outgoing:
                     for row in value["buttons"]
                 ),
                 "attachments": tuple(Attachment(**attachment) for attachment in value["attachments"]),
-                "place": Place(**value["place"]) if value["place"] else None,
+                "point": Point(**value["point"]) if value["point"] else None,
             }
         )
 

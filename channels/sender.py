@@ -298,14 +298,14 @@ class Sender:
         progress.handles += _new_handles(step, result, handles)
 
     def _plan(self, outgoing: Outgoing, markup: dict[str, Any] | None) -> Iterator[_Step]:
-        """The calls, in order: place, text, files. The buttons are on the text wherever there is one."""
+        """The calls, in order: point, text, files. The buttons are on the text wherever there is one."""
         runs = list(_runs(outgoing.attachments, albums=bool(outgoing.text) or not markup))
         has_text = bool(outgoing.text)
         captioned = has_text and self._fits_caption(outgoing, runs, markup)
-        if place := outgoing.place:
+        if point := outgoing.point:
             alone = not has_text and not runs
-            point = {"latitude": place.latitude, "longitude": place.longitude}
-            yield _Step("sendLocation", _add(point, reply_markup=markup if alone else None), is_main=alone)
+            where = {"latitude": point.latitude, "longitude": point.longitude}
+            yield _Step("sendLocation", _add(where, reply_markup=markup if alone else None), is_main=alone)
         if has_text and not captioned:
             yield from self._text_steps(outgoing, markup)
         for number, run in enumerate(runs, start=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from channels.port import Asks, Attachment, Button, Outgoing, Place
+from channels.port import Asks, Attachment, Button, Outgoing, Point
 from texts.catalogue import Catalogue
 from texts.markup import parse
 
@@ -43,7 +43,7 @@ def from_html(
     *,
     buttons: Rows = (),
     attachments: tuple[Attachment, ...] = (),
-    place: Place | None = None,
+    point: Point | None = None,
     asks: Asks | None = None,
     brief: str | None = None,
 ) -> Outgoing:
@@ -54,7 +54,7 @@ def from_html(
         tuple(entities),
         buttons,
         attachments,
-        place=place,
+        point=point,
         asks=asks,
         language=language,
         brief=brief,

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Place
+from channels.port import Point
 from channels.wording import Rows, button, from_html
 from conversations.talks import LIFETIME
 from deliveries.ledger import Lane, forget_hidden, open_delivery
@@ -41,17 +41,17 @@ class Piece:
 
     text: str = ""
     file: KeptFile | None = None
-    place: Place | None = None
+    point: Point | None = None
     is_more_of_album: bool = False
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Piece:
         """Back from `asdict`, also through JSON."""
-        file, place = value["file"], value["place"]
+        file, point = value["file"], value["point"]
         return cls(
             value["text"],
             KeptFile(**file) if file else None,
-            Place(**place) if place else None,
+            Point(**point) if point else None,
             value["is_more_of_album"],
         )
 
@@ -94,7 +94,7 @@ def _needs_yes(answer: Answer) -> bool:
         return True
     if answer.media is not None:
         return answer.media.kind in _TELLING
-    return answer.place is None and understanding.is_small_talk(answer.text)
+    return answer.point is None and understanding.is_small_talk(answer.text)
 
 
 async def _take_rest_of_album(turn: Turn, talk: Talk, answer: Answer) -> bool:
@@ -109,19 +109,19 @@ async def _take_rest_of_album(turn: Turn, talk: Talk, answer: Answer) -> bool:
         whole = Expected(answers["report"], answers["number"], turn.now)
         await _ask_first(turn, whole, [piece], album=answers["album"])
     else:
-        await add_answer(turn.session, answers["report"], piece.text, file=piece.file, place=piece.place, now=turn.now)
+        await add_answer(turn.session, answers["report"], piece.text, file=piece.file, point=piece.point, now=turn.now)
     return True
 
 
 async def _piece(turn: Turn, report_id: int, answer: Answer) -> Piece:
     file = None
-    if answer.media is None and answer.place is None and is_blank(answer.text):
+    if answer.media is None and answer.point is None and is_blank(answer.text):
         raise Refusal("text.empty")
     if len(answer.text) > MAX_TEXT:
         raise Refusal("text.too_long", limit=MAX_TEXT, length=len(answer.text))
     if answer.media is not None:
         file = await keep_file(turn.session, report_id, File(answer.media, answer.media_original))
-    return Piece(answer.text, file, answer.place, answer.is_same_album)
+    return Piece(answer.text, file, answer.point, answer.is_same_album)
 
 
 def spare_code(answer: Answer) -> None:
@@ -268,7 +268,7 @@ async def _send_on(turn: Turn, report_id: int, pieces: Sequence[Piece], *, album
     is_told = False
     for piece in pieces:
         is_told = await add_answer(
-            turn.session, report_id, piece.text, file=piece.file, place=piece.place, now=turn.now
+            turn.session, report_id, piece.text, file=piece.file, point=piece.point, now=turn.now
         )
     await conversation.finish(turn)
     if album is not None:
@@ -287,8 +287,8 @@ def _shown(turn: Turn, pieces: Sequence[Piece]) -> str:
     for piece in pieces:
         if piece.file is not None and not piece.is_more_of_album:
             lines.append(turn.plain(f"answer_part.{piece.file.kind}"))
-        if piece.place is not None:
-            lines.append(turn.plain("answer_part.place"))
+        if piece.point is not None:
+            lines.append(turn.plain("answer_part.point"))
         if piece.text:
             lines.append(f"“{_shortened(piece.text)}”")
     return "\n".join(lines)

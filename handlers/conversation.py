@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from channels.port import Asks, Button, Media, Outgoing, Place
+from channels.port import Asks, Button, Media, Outgoing, Point
 from channels.wording import from_html, plain
 from conversations.talks import Talk as Talk
 from conversations.talks import end_talk, keep_talk, present_talk
@@ -65,7 +65,7 @@ class Answer:
     text: str = ""
     html: str = ""
     phone: str | None = None
-    place: Place | None = None
+    point: Point | None = None
     media: Media | None = None
     media_original: Media | None = None
     is_same_album: bool = False

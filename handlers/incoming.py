@@ -1,4 +1,4 @@
-"""From a platform's message to what a person said: text, markup, phone, place, file."""
+"""From a platform's message to what a person said: text, markup, phone, point, file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from channels import api
-from channels.port import Media, MediaKind, Place
+from channels.port import Media, MediaKind, Point
 from handlers.context import Services
 from handlers.conversation import Answer
 from media.pictures import NotAPicture, TooLarge
@@ -33,12 +33,12 @@ def has_file(message: Message) -> bool:
 
 def answer_of(message: Message) -> Answer:
     """What a message says, without its file."""
-    place = None
+    point = None
     if message.location is not None:
-        place = Place(message.location.latitude, message.location.longitude)
+        point = Point(message.location.latitude, message.location.longitude)
     text = message.text or message.caption or ""
     marked = message.text_html if message.text else message.caption_html if message.caption else ""
-    return Answer(text=clean(text).strip(), html=_without_controls(marked), phone=_own_phone(message), place=place)
+    return Answer(text=clean(text).strip(), html=_without_controls(marked), phone=_own_phone(message), point=point)
 
 
 async def fetch_file(message: Message, services: Services, *, keep_name: bool = False) -> tuple[Media, Media | None]:

@@ -19,7 +19,7 @@ from reports.intake import (
     File,
     Report,
     add_file,
-    add_place,
+    add_point,
     add_text,
     count_parts,
     fold_text,
@@ -154,7 +154,7 @@ async def _put(turn: Turn, talk: Talk, answer: Answer) -> None:
         report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
         talk.answers["report"] = report.id
     report = await report_for_writer(turn.session, talk.answers["report"])
-    is_words = answer.media is None and answer.place is None
+    is_words = answer.media is None and answer.point is None
     if is_words and answer.is_hurried:
         talk.answers["part"] = await fold_text(
             turn.session, report, talk.answers.get("part"), answer.text, now=turn.now
@@ -171,8 +171,8 @@ async def _add(turn: Turn, report: Report, answer: Answer) -> None:
     if answer.media is not None:
         file = File(answer.media, answer.media_original)
         await add_file(turn.session, report, file, caption=answer.text, now=turn.now)
-    elif answer.place is not None:
-        await add_place(turn.session, report, answer.place, now=turn.now)
+    elif answer.point is not None:
+        await add_point(turn.session, report, answer.point, now=turn.now)
     else:
         await add_text(turn.session, report, answer.text, now=turn.now)
 

@@ -150,7 +150,7 @@ async def _take_message(update: Update, context: Context, answer: Answer) -> Non
 
 def _says_nothing(answer: Answer, message: Message) -> bool:
     """Whether it is of a kind we cannot keep: a sticker, dice, a poll, a story, what is not known yet."""
-    said = answer.text or message.contact or answer.place or answer.media
+    said = answer.text or message.contact or answer.point or answer.media
     return not said and message.text is None and not incoming.has_file(message)
 
 
@@ -173,7 +173,7 @@ async def _outside(turn: Turn, talk: Talk | None, answer: Answer, message: Messa
         await _while_asked(turn, talk, answer)
     elif talk is not None and talk.flow == answers.EXPECT.name and await answers.take_expected(turn, talk, answer):
         return
-    elif answer.media is not None or answer.place is not None:
+    elif answer.media is not None or answer.point is not None:
         await conversation.begin(turn, reports.REPORT)
         begun = await conversation.present(turn)
         if begun is not None:

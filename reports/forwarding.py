@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Attachment, MediaKind, Outgoing, Place, Recipient
+from channels.port import Attachment, MediaKind, Outgoing, Point, Recipient
 from channels.wording import Rows, button, from_html, html, plain
 from db.engine import keys_of
 from db.sealing import CannotOpen
@@ -39,7 +39,7 @@ class ReportBody:
 
     texts: tuple[str, ...]
     attachments: tuple[Attachment, ...]
-    place: Place | None
+    point: Point | None
     unreadable: int = 0
 
 
@@ -53,7 +53,7 @@ async def read_report(session: AsyncSession, report: Report) -> ReportBody:
         return ReportBody((), (), None, unreadable=len(parts.all()))
     texts: list[str] = []
     attachments: list[Attachment] = []
-    place = None
+    point = None
     parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id))
     found = [_value_of(box, part) for part in parts]
     values = [value for value in found if value is not None]
@@ -62,9 +62,9 @@ async def read_report(session: AsyncSession, report: Report) -> ReportBody:
             texts.append(str(value["text"]))
         if value.get("media") is not None and value["kind"] in get_args(MediaKind):
             attachments.append(Attachment(cast(MediaKind, value["kind"]), value["media"]))
-        if value["kind"] == "place":
-            place = Place(value["latitude"], value["longitude"])
-    return ReportBody(tuple(texts), tuple(attachments), place, len(found) - len(values))
+        if value["kind"] == "point":
+            point = Point(value["latitude"], value["longitude"])
+    return ReportBody(tuple(texts), tuple(attachments), point, len(found) - len(values))
 
 
 def _value_of(box: ReportBox, part: ReportPart) -> dict[str, Any] | None:
@@ -76,7 +76,7 @@ def _value_of(box: ReportBox, part: ReportPart) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("order"), int) or "kind" not in value:
         return None
-    if value["kind"] == "place" and not all(
+    if value["kind"] == "point" and not all(
         isinstance(value.get(side), int | float) for side in ("latitude", "longitude")
     ):
         return None
@@ -175,7 +175,7 @@ async def rewrite_forwards(
             buttons=buttons if chat == mine else (),
             brief=from_html(html("vi", "forward.brief", number=report.number, line=Html(line)), "vi").text,
             attachments=(),
-            place=None,
+            point=None,
         )
         await open_delivery(
             session,
@@ -207,11 +207,11 @@ async def render(session: AsyncSession, report: Report, *, note: str, now: datet
         markup += "\n" + html("vi", "forward.unreadable", n=body.unreadable)
     if body.attachments:
         markup += "\n" + html("vi", "forward.files", n=len(body.attachments))
-    if body.place is not None:
-        markup += "\n" + html("vi", "forward.place")
+    if body.point is not None:
+        markup += "\n" + html("vi", "forward.point")
     if note:
         markup += "\n\n" + note
-    return from_html(markup, "vi", attachments=body.attachments, place=body.place)
+    return from_html(markup, "vi", attachments=body.attachments, point=body.point)
 
 
 async def tell_reporter(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Media, MediaKind, Place, Recipient
+from channels.port import Media, MediaKind, Point, Recipient
 from db.engine import keys_of, owe_erasure
 from db.marks import day_mark, random_id
 from db.statements import changed, erase_rows
@@ -160,9 +160,9 @@ async def drop_file(session: AsyncSession, kept: KeptFile) -> None:
     await erase_rows(session, delete(MediaRow).where(MediaRow.id.in_(ids)))
 
 
-async def add_place(session: AsyncSession, report: Report, place: Place, *, now: datetime) -> None:
+async def add_point(session: AsyncSession, report: Report, point: Point, *, now: datetime) -> None:
     """Add a point on the map."""
-    await _add_part(session, report, "place", {"latitude": place.latitude, "longitude": place.longitude}, now=now)
+    await _add_part(session, report, "point", {"latitude": point.latitude, "longitude": point.longitude}, now=now)
 
 
 async def count_parts(session: AsyncSession, report_id: int) -> int:

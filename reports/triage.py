@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Attachment, Place, Recipient
+from channels.port import Attachment, Point, Recipient
 from channels.wording import Rows, button, html, message
 from db.engine import keys_of
 from db.marks import day_mark, days_until
@@ -31,7 +31,7 @@ from officers.permissions import Actor, Permission, require
 from reports import forwarding
 from reports.answers import expect_answer, report_to_answer
 from reports.codes import Tried
-from reports.intake import LINK_DAY, File, KeptFile, add_kept, add_place, add_text, keep_file
+from reports.intake import LINK_DAY, File, KeptFile, add_kept, add_point, add_text, keep_file
 from reports.sealing import Link, open_link, same_chat
 from texts.catalogue import Html
 from texts.markup import clean, is_blank
@@ -138,7 +138,7 @@ async def add_answer(
     text: str,
     *,
     file: File | KeptFile | None = None,
-    place: Place | None = None,
+    point: Point | None = None,
     now: datetime,
 ) -> bool:
     """Add what the reporter says later, and pass it on to the officer who answers for the report; to those on duty
@@ -156,8 +156,8 @@ async def add_answer(
         kept = file if isinstance(file, KeptFile) else await keep_file(session, report_id, file)
         await add_kept(session, report, kept, caption=text, now=now)
         attachments = (Attachment(kept.kind, kept.view_id),)
-    elif place is not None:
-        await add_place(session, report, place, now=now)
+    elif point is not None:
+        await add_point(session, report, point, now=now)
     else:
         await add_text(session, report, text, now=now, kind="more")
     chats = await chats_of(session, report.taken_by) if report.taken_by else []
@@ -172,7 +172,7 @@ async def add_answer(
     for chat in chats:
         await open_delivery(
             session,
-            replace(said, attachments=attachments, place=place),
+            replace(said, attachments=attachments, point=point),
             to=chat,
             key=f"report:{report.id}/more/{which}/{chat}",
             origin=f"report:{report.id}",

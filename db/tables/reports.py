@@ -162,7 +162,7 @@ def _keys(report: Report) -> KeyRing:
 
 
 class ReportPart(Base):
-    """One message of a report: text, a file, or a place; or a word between officer and reporter.
+    """One message of a report: text, a file, or a point; or a word between officer and reporter.
 
     What it is, and after which it came, stands inside the seal.
     """

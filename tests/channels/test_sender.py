@@ -28,7 +28,7 @@ from channels.port import (
     Media,
     Moved,
     Outgoing,
-    Place,
+    Point,
     RecipientGone,
     Rejected,
     StaleHandle,
@@ -239,8 +239,8 @@ async def test_files_without_text_carry_the_buttons_on_the_last(api, sender):
 
 
 async def test_a_place_comes_before_its_text(api, sender):
-    await sender.send("11", Outgoing("ở đây", place=Place(16.05, 108.2)), callback_data={})
-    await sender.send("11", Outgoing("", buttons=BUTTONS, place=Place(16.05, 108.2)), callback_data=CALLBACKS)
+    await sender.send("11", Outgoing("ở đây", point=Point(16.05, 108.2)), callback_data={})
+    await sender.send("11", Outgoing("", buttons=BUTTONS, point=Point(16.05, 108.2)), callback_data=CALLBACKS)
 
     assert methods(api) == ["sendLocation", "sendMessage", "sendLocation"]
     assert api.sent[2].message.buttons
@@ -335,7 +335,7 @@ async def test_what_makes_no_message_is_refused_alone(api, sender):
 
 
 async def test_the_mark_of_what_is_sent_again_comes_before_its_place(api, sender):
-    await sender.send("11", Outgoing("ở đây", place=Place(16.05, 108.2)), callback_data={}, resent=True)
+    await sender.send("11", Outgoing("ở đây", point=Point(16.05, 108.2)), callback_data={}, resent=True)
 
     assert methods(api) == ["sendMessage", "sendLocation"]
     assert api.sent[0].text == "(gửi lại)\nở đây"

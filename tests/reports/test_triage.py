@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from channels.port import Media, Place, Recipient
+from channels.port import Media, Point, Recipient
 from db.tables.deliveries import Content, Delivery, Lane, MediaRow
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
 from officers.permissions import Role
@@ -20,7 +20,7 @@ from reports.intake import (
     MAX_TEXT,
     File,
     add_file,
-    add_place,
+    add_point,
     add_text,
     erase,
     hand_in,
@@ -98,12 +98,12 @@ async def test_parts_open_in_the_order_they_came(sessions, now, written):
     which = await written("Một", "Hai")
     async with sessions.begin() as session:
         report = await session.get_one(Report, which)
-        await add_place(session, report, Place(10.5, 106.25), now=now)
+        await add_point(session, report, Point(10.5, 106.25), now=now)
         view = Media("photo", "anh.jpg", "image/jpeg", b"jpeg")
         await add_file(session, report, File(view, view), caption="Ba", now=now)
         body = await read_report(session, report)
     assert body.texts == ("Một", "Hai", "Ba")
-    assert body.place == Place(10.5, 106.25)
+    assert body.point == Point(10.5, 106.25)
     assert [file.kind for file in body.attachments] == ["photo"]
 
 

@@ -30,7 +30,7 @@ KEY = re.compile(r"[a-z_]+\.[a-z_]*[a-z]")
 PREFIX = re.compile(r"[a-z_]+\.[a-z_]*")
 #: What follows the prefix of a key that is put together while the program runs.
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "answer_part.": ("photo", "video", "voice", "document", "place"),
+    "answer_part.": ("photo", "video", "voice", "document", "point"),
     "ask.": ("where", "still", "who", "safe"),
     "button.share_": ("contact", "location"),
     "command.": tuple(command.name for command in COMMANDS),
