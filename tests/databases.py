@@ -79,9 +79,9 @@ class Postgres:
         """Run statements outside any transaction, as the server's owner."""
         asyncio.run(self.run(*statements))
 
-    async def run(self, *statements: str) -> None:
-        """The same from within a test."""
-        async with self._connection() as connection:
+    async def run(self, *statements: str, database: str | None = None) -> None:
+        """The same from within a test, in one of the databases if it matters."""
+        async with self._connection(database) as connection:
             for statement in statements:
                 await connection.execute(statement)
 
