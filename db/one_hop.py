@@ -23,6 +23,8 @@ class OneHop(aiosqlite.Connection):
         super().__init__(connector, iter_chunk_size=64)
         self._thread.daemon = True
         self._begins: str | None = None
+        self._is_begun = False
+        self._given_up: sqlite3.Error | None = None
 
     def cursor(self) -> Any:  # the driver's is a coroutine; SQLAlchemy takes both
         """Something to execute a statement with."""
@@ -31,23 +33,38 @@ class OneHop(aiosqlite.Connection):
     def begin(self, statement: str) -> None:
         """Begin a transaction with the next statement."""
         self._begins = statement
+        self._is_begun = True
 
     async def commit(self) -> None:
-        """Commit; nothing happens when nothing was asked since `begin`."""
+        """Commit; nothing happens when nothing was asked since `begin`. Raises what gave the transaction up."""
+        if self._given_up is not None:
+            raise self._given_up
         if self._begins is None:
             await super().commit()
-        self._begins = None
+        self._begins, self._is_begun = None, False
 
     async def rollback(self) -> None:
         """Roll back; nothing happens when nothing was asked since `begin`."""
         if self._begins is None:
             await super().rollback()
-        self._begins = None
+        self._begins, self._is_begun, self._given_up = None, False, None
 
     async def ask(self, method: str, statement: str, parameters: Any) -> tuple[DBAPICursor, Sequence[Any]]:
-        """Execute a statement in the thread; its cursor, closed, and all its rows."""
+        """Execute a statement in the thread; its cursor, closed, and all its rows.
+
+        When there is no room, SQLite gives the whole transaction up and not only the statement. What was asked next
+        would be kept at once, and savepoints are gone: it fails as the first did, until the transaction is rolled back.
+        Source: https://www.sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"; read 2026-11.
+        """
+        if self._given_up is not None:
+            raise self._given_up
         begins, self._begins = self._begins, None
-        return await self._execute(partial(_ask, self._conn, begins, method, statement, parameters))  # type: ignore[no-any-return,no-untyped-call]
+        try:
+            return await self._execute(partial(_ask, self._conn, begins, method, statement, parameters))  # type: ignore[no-any-return,no-untyped-call]
+        except sqlite3.Error as error:
+            if self._is_begun and not self.in_transaction:
+                self._given_up = error
+            raise
 
 
 def one_hop(database: str, **options: Any) -> OneHop:

@@ -127,3 +127,21 @@ async def test_the_drivers_own_transactions_would_lose_updates_or_fail(sqlite_en
     await plain.dispose()
     failed = [error for error in results if isinstance(error, OperationalError)]
     assert await counted(sessions) < WRITERS or failed
+
+
+async def test_what_is_asked_after_sqlite_has_given_a_transaction_up_is_not_kept(sqlite_engine: AsyncEngine):
+    sessions = Sessions(sqlite_engine, KeyRing([b"k" * 32]))
+    async with sessions.begin() as session:
+        await session.execute(text("CREATE TABLE told (what)"))
+
+    with pytest.raises(OperationalError, match="full"):
+        async with sessions.begin() as session:
+            await session.execute(text("PRAGMA max_page_count = 1"))  # never fewer than there are
+            await session.execute(text("INSERT INTO told VALUES ('before')"))
+            with pytest.raises(OperationalError, match="full"):
+                async with session.begin_nested():
+                    await session.execute(text("INSERT INTO told VALUES (zeroblob(1000000))"))
+            await session.execute(text("INSERT INTO told VALUES ('after')"))
+
+    async with sessions.reading() as session:
+        assert not list(await session.scalars(text("SELECT what FROM told")))
