@@ -40,6 +40,7 @@ from db.engine import Sessions, make_engine, owe_erasure
 from db.forward_clock import ForwardClock
 from db.key_check import check_keys
 from db.lock import Ended, Lock, sole_process
+from db.outage import is_outage
 from db.sealing import CannotOpen
 from db.standing import Outside
 from db.upgrade import upgrade
@@ -261,8 +262,12 @@ class House:
         if self.outside is None or not self._has_sent:
             return
         self._has_sent = False
-        async with self.sessions.begin() as session:
-            mark = await standing.advance(session)
+        try:
+            async with self.sessions.begin() as session:
+                mark = await standing.advance(session)
+        except BaseException:
+            self._has_sent = True
+            raise
         await asyncio.to_thread(self.outside.keep, mark)
 
     def _note(self, outcome: Outcome) -> None:
@@ -378,11 +383,16 @@ async def run(settings: Settings, *, clock: Clock = system_clock, stopping: asyn
             time = ForwardClock(clock)
             await _enter(settings, sessions, outside, time)
             await _serve(settings, sessions, outside, lock, time, stopping)
-            async with sessions.begin() as session:
-                mark = await standing.advance(session)
-            outside.keep(mark)
+            await _leave(sessions, outside)
     except BaseExceptionGroup as failures:
         raise _ended(failures) from None
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise Ended(
+            f"The database cannot be used ({type(error).__name__}): is its disk full, or its server away? "
+            "`binhyen doctor` looks."
+        ) from None
     finally:
         await engine.dispose()
     log.info("stopped")
@@ -411,6 +421,19 @@ async def _enter(settings: Settings, sessions: Sessions, outside: Outside, time:
             reports=stock.reports,
             advice="what was waiting is listed as unknown and not sent; see docs/operators/backup.md",
         )
+
+
+async def _leave(sessions: Sessions, outside: Outside) -> None:
+    """Note how far the database got; where that cannot be, the next start finds what a killed process leaves."""
+    try:
+        async with sessions.begin() as session:
+            mark = await standing.advance(session)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        log.error("end_not_noted", error=type(error).__name__)
+    else:
+        outside.keep(mark)
 
 
 def _ended(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import secrets
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from telegram import Update
 
 from conversations.inbound import AlreadyHandled
+from db.outage import is_outage
 from handlers.context import App, Context
 from texts.refusal import Refusal
 
 log = structlog.get_logger(__name__)
 
-#: The database was out of reach, full or locked for too long: nothing another attempt, a little later, may not mend.
-_STORAGE_FAILED = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, FileNotFoundError, TimeoutError)
 _FAILED = "failed"
 
 
@@ -31,13 +28,13 @@ async def on_error(update: object, context: Context) -> None:
     if error is None or isinstance(error, AlreadyHandled) or not isinstance(update, Update):
         return
     try:
-        if isinstance(error, _STORAGE_FAILED):
+        if is_outage(error):
             raise error
         await _answer(update, context, error)
     except AlreadyHandled:
         return
     except Exception as failure:
-        failed = error if not isinstance(failure, _STORAGE_FAILED) else failure
+        failed = failure if is_outage(failure) else error
         context.application.bot_data.setdefault(_FAILED, {})[update.update_id] = failed
 
 

@@ -28,6 +28,7 @@ from conversations.inbound import (
     waiting_updates,
 )
 from db.engine import Sessions
+from db.outage import is_full
 from handlers.context import App, Slots, has_acted
 
 log = structlog.get_logger(__name__)
@@ -114,7 +115,7 @@ class Inbox:
             try:
                 goes_on = await self._look()
             except (SQLAlchemyError, OSError) as error:
-                log.error("inbox_storage_failed", error=type(error).__name__)
+                self._sessions.outages.say("inbox_storage_failed", error)
                 goes_on = False
             except Exception as error:  # nobody would notice a silent inbox
                 log.error("inbox_failed", exc_info=error)
@@ -231,14 +232,21 @@ class Inbox:
                 raise
         finally:
             self._alone.release()
-        await acting
+        try:
+            await acting
+        except Exception as error:
+            if is_full(error):
+                await self._count(waiting, waiting.attempts)
+            raise
 
     async def _could_not(self, chat: _Chat, waiting: Waiting, error: Exception) -> Waiting | None:
         """The storage failed: neither acted nor answered, and hardly by its own fault."""
-        log.error("update_not_stored", channel=waiting.channel, error=type(error).__name__)
+        self._sessions.outages.say("update_not_stored", error, channel=waiting.channel)
         chat.refused += 1
-        if chat.refused >= _MOST_REFUSALS:
-            return await self._failed(chat, replace(waiting, attempts=ATTEMPTS), error)
+        # On a full disk there may be room for small things, such as the note that this one was given up.
+        if chat.refused >= _MOST_REFUSALS and not is_full(error):
+            with contextlib.suppress(SQLAlchemyError, OSError):  # it takes nothing at all
+                return await self._count(waiting, ATTEMPTS + 1, error)
         await self._rest(min(_REST[0] * 2 ** max(0, chat.refused - 5), _LONGEST_REST))
         return waiting
 

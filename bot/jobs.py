@@ -27,6 +27,7 @@ from conversations.languages import language_of
 from conversations.talks import EXPIRED, LIFETIME, expired_chats, present_talk, take_expired
 from db.engine import Sessions, keys_of
 from db.erasure import settle_erasure, shuffle_rows
+from db.outage import is_outage
 from db.tables.broadcasts import Notice
 from db.tables.reports import Hidden, Report, ReportState
 from db.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
@@ -108,7 +109,7 @@ class _Rests:
         name = type(error).__name__
         if said != name or now - said_at >= _SAID_AGAIN:
             said_at = now
-            if isinstance(error, SQLAlchemyError | OSError):
+            if isinstance(error, SQLAlchemyError | OSError) or is_outage(error):
                 log.error("tick_storage_failed", part=part, error=name)
             else:
                 log.error("tick_failed", part=part, exc_info=error)
@@ -212,7 +213,12 @@ class Jobs:
             await do("talks", lambda session: end_expired_talks(session, now=now, policy=self._policy))
             await do("drafts", lambda session: keep_lost_drafts(session, now=now, policy=self._policy))
             await do("troubles", lambda session: forget_troubles(session, before=now - _TROUBLES_KEPT))
-        await self._clean_the_disk(now)
+        try:
+            await self._clean_the_disk(now)
+        except Exception as error:  # it takes room to make room: what a full disk owes is tried again each minute
+            self._rests.failed("disk", error, now)
+        else:
+            self._rests.worked("disk")
 
     async def _clean_the_disk(self, now: datetime) -> None:
         """Wipe what was erased; once a night, or at the first start after it, undo the order of rows."""

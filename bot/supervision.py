@@ -12,6 +12,8 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from db.outage import is_outage
+
 log = structlog.get_logger(__name__)
 
 #: How often it is looked whether the clock was set back, seconds.
@@ -137,7 +139,7 @@ def tolerated(name: str, work: Tick) -> Tick:
         except Exception as error:
             if said != type(error).__name__:
                 said = type(error).__name__
-                log.error("tick_failed", part=name, exc_info=error)
+                log.error("tick_failed", part=name, error=said, exc_info=None if is_outage(error) else error)
         else:
             said = ""
 

@@ -22,6 +22,7 @@ from telegram.request import BaseRequest, RequestData
 
 from channels.api import ApiParameters, NoAnswer, Unreachable, call
 from channels.port import Capabilities, Limits
+from db.outage import is_outage
 
 log = structlog.get_logger(__name__)
 
@@ -334,8 +335,9 @@ class TelegramChannel:
             return
         try:
             await store(updates)
-        except Exception:
-            log.exception("telegram_updates_not_stored", count=len(updates))
+        except Exception as error:
+            if not is_outage(error):  # else `telegram_down` says it, once
+                log.exception("telegram_updates_not_stored", count=len(updates))
             await self._back_off("not_stored")
             return
         self._offset = max(update["update_id"] for update in updates) + 1

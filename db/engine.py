@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
 from db.one_hop import OneHop, one_hop
+from db.outage import Outages
 from db.sealing import KeyRing
 
 _READS = "binhyen_reads"
@@ -48,6 +49,7 @@ class Sessions:
         #: Whether something was erased that may still lie on the disk (see db.erasure). Who has just started does not
         #: know what the process before it left.
         self.owes_erasure = True
+        self.outages = Outages()
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else None
         info: dict[Any, Any] = {"keys": keys}
         self._write = async_sessionmaker(engine, expire_on_commit=False, info=info)

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import ColumnElement, String, cast, delete, select, update
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.marks import day_of
+from db.outage import is_outage
 from db.statements import insert_ignoring
 from db.tables.troubles import Trouble
 
@@ -28,8 +28,6 @@ log = structlog.get_logger(__name__)
 _PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
 #: How often what is parked is tried.
 _PARKED = timedelta(hours=1)
-#: The whole database fails, not the item: the transaction is given up, and all of it is tried again.
-STORAGE_FAILED = (OperationalError, InterfaceError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,9 @@ async def each(
         try:
             async with session.begin_nested():
                 await do(item)
-        except STORAGE_FAILED:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) or is_outage(error):
+                raise  # not the item fails: the transaction is given up, and all of it is tried again
             await _note(session, kind, key, troubled.get(key), error, now=now)
         else:
             done += 1

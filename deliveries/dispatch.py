@@ -137,7 +137,7 @@ class Dispatcher:
                 try:
                     await self._turn()
                 except (SQLAlchemyError, OSError) as error:
-                    log.error("dispatch_storage_failed", channel=self.channel, error=type(error).__name__)
+                    self._sessions.outages.say("dispatch_storage_failed", error, channel=self.channel)
                     await asyncio.sleep(1)
                 except Exception as error:  # a channel must not fall silent for a single turn
                     log.error("dispatch_failed", channel=self.channel, exc_info=error)
@@ -472,9 +472,16 @@ class Dispatcher:
                 await asyncio.wait(unfinished, timeout=1)
         outcomes, self._outcomes = self._outcomes, []
         if outcomes:
+            await self._settle_last(outcomes)
+
+    async def _settle_last(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down what is known at the end. Where that cannot be, the next start lists it as unknown."""
+        try:
             async with self._sessions.begin() as session:
                 await settle(session, outcomes, now=self._clock())
-            self._sessions.run.alive.difference_update([outcome.delivery.id for outcome in outcomes])
+        except (SQLAlchemyError, OSError) as error:
+            log.error("outcomes_not_stored", channel=self.channel, sends=len(outcomes), error=type(error).__name__)
+        self._sessions.run.alive.difference_update([outcome.delivery.id for outcome in outcomes])
 
 
 def _done(delivery: Claimed, sent: Sent) -> Outcome:

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from channels.envelope import Upload
 from channels.port import MediaKind
 from channels.web.files import MAX_FILE
+from db.outage import is_outage
 from web.limits import Full, Held, Limits, Room, Seats
 from web.security import Cookies, Limiter, Rate, TooLarge, client_of, is_same_origin, limited, read_body
 from web.sentences import LANGUAGES, preferred_language, sentence
@@ -240,8 +241,12 @@ class ChatRoutes:
             return await self._refusal(request, "too_large")
         except ClientDisconnect:
             return Response(status_code=400)
-        except Exception:
-            _log.exception("web.failed", extra={"route": request.scope.get("route") and request.scope["route"].path})
+        except Exception as error:
+            if is_outage(error):
+                self._chat.outages.say("web_storage_failed", error)
+            else:
+                route = request.scope.get("route")
+                _log.exception("web.failed", extra={"route": route and route.path})
             return await self._refusal(request, "outage")
 
     async def _refusal(self, request: Request, code: str, wait: float = 0.0) -> Response:

@@ -107,6 +107,7 @@ class WebChat:
 
     def __init__(self, gateway: WebGateway, *, wake: Callable[[], object]) -> None:
         self.hub = gateway.hub
+        self.outages = gateway.sessions.outages
         self._gateway = gateway
         self._sessions = gateway.sessions
         self._clock = gateway.clock

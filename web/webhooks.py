@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from conversations.inbound import InboundStore
 from db.engine import Sessions
+from db.outage import is_outage
 from web.security import TooLarge, read_body
 
 _log = logging.getLogger(__name__)
@@ -52,8 +53,11 @@ def webhook_route(
             return PlainTextResponse("not an update", 400)
         try:
             await incoming.store(channel.name, [update])
-        except Exception:
-            _log.exception("webhook.not_stored")
+        except Exception as error:
+            if is_outage(error):
+                sessions.outages.say("webhook_not_stored", error)
+            else:
+                _log.exception("webhook.not_stored")
             return PlainTextResponse("not stored", 500)
         wake()
         return PlainTextResponse("ok")

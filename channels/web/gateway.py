@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.api import Unreachable
@@ -32,6 +32,7 @@ from channels.web.files import new_file
 from channels.web.hub import Hub
 from channels.web.store import Chat, Message
 from db.engine import Sessions
+from db.outage import is_full
 
 # --- live pages ---------------------------------------------------------------------------------------------------
 
@@ -62,13 +63,14 @@ class WebGateway(MessageGateway):
 
         Raises:
             ApiRefusal: The call cannot be answered so.
-            Unreachable: SQLite is busy or full. It has rolled back, so nothing was written; of another database
-                whose connection broke in a commit we do not know that.
+            Unreachable: The database is full, or SQLite is busy. It has rolled back, so nothing was written; of another
+                database whose connection broke in a commit we do not know that.
         """
         try:
             return await super().answer(method, params, files)
-        except OperationalError as error:
-            if self.sessions.engine.dialect.name != "sqlite":
+        except DBAPIError as error:
+            is_sqlite = self.sessions.engine.dialect.name == "sqlite"
+            if not is_full(error) and not (is_sqlite and isinstance(error, OperationalError)):
                 raise
             raise Unreachable("the database took nothing") from error
 
