@@ -7,17 +7,20 @@ gives way to whoever asks something; heads and bodies have deadlines and a least
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
@@ -27,7 +30,9 @@ from tests.botapi import FakeBotApi
 from tests.conftest import KEYS
 from tests.processes import running, settings_for, sqlite_url, url_of
 from tests.serving import NOW, STRANGER, Wire, browser, says, serving, until, uploads, wires
+from web.app import WebServer
 from web.limits import Limits
+from web.visitor import _READING
 
 #: What is not answered by then counts as not answered.
 _BOUND = 5.0
@@ -393,6 +398,65 @@ async def test_a_closed_page_gives_its_place_back(sessions):
             async with lan.stream("GET", "/api/events") as answer:
                 assert answer.status_code == 200
                 await anext(answer.aiter_bytes())
+
+
+async def test_pages_that_hang_up_at_once_write_no_log_and_lose_no_connection(engine, caplog):
+    """At whatever moment: before the answer, between two reads of the database, in the middle of one."""
+    caplog.set_level(logging.INFO)
+    sessions = Sessions(engine, KEYS)
+    async with serving(sessions) as server, browser(server.port, of=STRANGER) as lan:
+        assert await says(lan, "một") == 200
+        steps = Steps(engine)
+        async with lan.stream("GET", "/api/events") as answer:
+            heard = b""
+            async for piece in answer.aiter_bytes():
+                heard += piece
+                if "một" in heard.decode("utf-8", "ignore"):
+                    break
+        for step in [*range(1, steps.taken + 1)] * 3:
+            await until(lambda: not _open_streams(server))
+            async with wires(server.port, 1, of=STRANGER) as (wire,):
+                hung_up = steps.then(step, wire._writer.transport.abort)
+                await wire.write(_get(lan, "/api/events"))
+                await asyncio.wait_for(hung_up.wait(), _BOUND)
+        await until(lambda: not _open_streams(server) and not _READING and not sessions._closing)
+        assert await says(lan, "hai") == 200
+        await until(lambda: engine.pool.checkedout() == 0)
+    gc.collect()
+    await asyncio.sleep(0)  # what was collected is said in the next turn of the loop
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+class Steps:
+    """What the database does for whoever asks: a connection is taken, a statement begins, ends, it is given back."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.taken = 0
+        self._at = 0
+        self._act: Callable[[], object] = bool
+        self._done = asyncio.Event()
+        for name in ("checkout", "before_cursor_execute", "after_cursor_execute", "checkin"):
+            event.listen(engine.sync_engine, name, self._step)
+
+    def then(self, step: int, act: Callable[[], object]) -> asyncio.Event:
+        """Do something at the step with this number, counted from now; the event says that it is done."""
+        self.taken, self._at, self._act, self._done = 0, step, act, asyncio.Event()
+        return self._done
+
+    def _step(self, *_about: object) -> None:
+        self.taken += 1
+        if self.taken == self._at:
+            self._act()
+            self._done.set()
+
+
+def _open_streams(server: WebServer) -> int:
+    return server._hubs[0].open_streams
+
+
+def _get(lan: httpx.AsyncClient, path: str) -> bytes:
+    cookies = "; ".join(f"{name}={value}" for name, value in lan.cookies.items())
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookies}\r\n\r\n".encode()
 
 
 # --- what strangers write is no news ---

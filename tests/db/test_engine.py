@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
@@ -145,3 +145,22 @@ async def test_what_is_asked_after_sqlite_has_given_a_transaction_up_is_not_kept
 
     async with sessions.reading() as session:
         assert not list(await session.scalars(text("SELECT what FROM told")))
+
+
+async def test_whoever_is_cancelled_while_a_session_closes_loses_no_connection(engine: AsyncEngine):
+    sessions = Sessions(engine, KeyRing([b"k" * 32]))
+
+    async def reads() -> None:
+        async with sessions.reading() as session:
+            await session.execute(text("SELECT 1"))
+            event.listen(engine.sync_engine, "rollback", lambda _connection: reading.cancel(), once=True)
+
+    lost: list[object] = []
+    event.listen(engine.sync_engine, "invalidate", lambda *about: lost.append(about))
+    reading = asyncio.create_task(reads())
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await asyncio.gather(*sessions._closing)
+
+    assert not lost
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
