@@ -15,26 +15,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import (
-    ChannelDown,
-    Moved,
-    RecipientGone,
-    Rejected,
     SendError,
-    Sent,
-    StaleHandle,
-    TryLater,
-    Uncertain,
 )
 from channels.sender import Sender
 from db.engine import Sessions
 from db.tables.deliveries import DeliveryState
+from deliveries.condition import Condition
 from deliveries.departures import Departures, Leaves
 from deliveries.ledger import (
     LEASE,
@@ -50,7 +43,7 @@ from deliveries.ledger import (
     show_buttons,
 )
 from deliveries.pace import Pace, Shares
-from deliveries.retry import LONGEST, channel_delay, next_delay
+from deliveries.verdicts import Verdicts, through
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +56,6 @@ _RENEW = LEASE.total_seconds() / 3
 #: How often a turn claims again when much of what it claimed has to wait, and how many rows at most.
 _ROUNDS = 4
 _MOST_CLAIMED = 200
-#: How many sends in a row may end without an answer before the channel rests.
-_MOST_LOST = 3
 #: How many slots a message may miss before it is sent all the same.
 _SLOTS_TRIED = 5
 #: How long sends under way may take to finish when the process is told to stop, seconds.
@@ -102,21 +93,19 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._outcomes: list[Outcome] = []
         self._under_way: dict[asyncio.Task[None], int] = {}
-        self._departures = Departures(pace, AHEAD)
         self._shares = Shares()
         self._renew_at = float("-inf")
-        self._failures = 0
-        self._rests_until = float("-inf")
-        #: An answer never came: before anything else is put at risk, the platform is asked whether it answers.
-        self._in_doubt = False
-        #: How many answers never came since the last that did.
-        self._lost = 0
-        self._probing: asyncio.Task[None] | None = None
+        self._departures = Departures(pace, AHEAD)
+        self._condition = Condition(channel, sender, pace, wake=self.wake, monotonic=monotonic, ahead=AHEAD)
+        self._verdicts = Verdicts(channel, self._condition, self._departures, pace, clock, monotonic)
         self._next_claim = float("-inf")
         self._is_woken = False
         self._stopping = False
-        #: Why the channel takes nothing at the moment; None when it does.
-        self.down: str | None = None
+
+    @property
+    def down(self) -> str | None:
+        """Why the channel takes nothing at the moment; None when it does."""
+        return self._condition.down
 
     def wake(self) -> None:
         """Something may be waiting: look now."""
@@ -133,7 +122,7 @@ class Dispatcher:
         """Send until `stop()`; then let what is under way finish, and settle it."""
         try:
             while not self._stopping:
-                self._resolve_doubt()
+                self._condition.resolve()
                 try:
                     await self._turn()
                 except (SQLAlchemyError, OSError) as error:
@@ -150,8 +139,8 @@ class Dispatcher:
         """Send until nothing is due and nothing is under way (for tests, the demo and the bench)."""
         while True:
             self._next_claim = float("-inf")
-            if self._in_doubt:
-                await self._probe()
+            if self._condition.is_in_doubt:
+                await self._condition.ask()
             claimed = await self._turn()
             if self._under_way:
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -252,7 +241,7 @@ class Dispatcher:
         """How many rows may be claimed now: free slots, as far as the pace lets them leave within AHEAD."""
         now = self._monotonic()
         free = self._slots - len(self._under_way)
-        if free <= 0 or self._in_doubt or now < self._next_claim:
+        if free <= 0 or self._condition.is_in_doubt or now < self._next_claim:
             return 0
         return min(free, self._pace.room(now, now + AHEAD))
 
@@ -284,7 +273,7 @@ class Dispatcher:
             log.exception("send_broke", delivery=delivery.id, channel=self.channel, error=type(error).__name__)
             outcome = Outcome(delivery, DeliveryState.UNKNOWN, reason="broke")
             if delivery.edits is not None:
-                outcome = self._again(delivery, "broke")
+                outcome = self._verdicts.again(delivery, "broke")
         self._end(delivery, outcome)
 
     def _end(self, delivery: Claimed, outcome: Outcome) -> None:
@@ -327,119 +316,9 @@ class Dispatcher:
                     part=delivery.parts,
                 )
         except SendError as error:
-            return self._failed(delivery, error)
-        self._channel_works()
-        return _done(delivery, sent)
-
-    def _failed(self, delivery: Claimed, error: SendError) -> Outcome:
-        match error:
-            case ChannelDown():
-                return self._channel_fails(delivery, error.reason, None)
-            case TryLater() if error.reason == "unreachable":
-                return self._channel_fails(delivery, error.reason, error.delay)
-            case TryLater() if error.delay is not None:
-                return self._throttled(delivery, error.reason, error.delay)
-            case TryLater():
-                if error.reason == "no_answer":
-                    self._doubt(error.reason)
-                return self._again(delivery, error.reason)
-            case Moved():
-                return _put_back(delivery, "moved", new_address=error.new_address)
-            case RecipientGone():
-                return Outcome(delivery, DeliveryState.UNDELIVERABLE, reason=error.reason)
-            case StaleHandle():
-                return _put_back(delivery, error.reason, stale=error.media_ids)
-            case Rejected() if delivery.is_live and delivery.edits is not None:
-                # Deleted by its reader, or not to be edited any more: what it counts is said anew.
-                return _put_back(delivery, error.reason, anew=True)
-            case Rejected():
-                log.warning("delivery_refused", delivery=delivery.id, channel=self.channel, reason=error.reason)
-                return Outcome(delivery, DeliveryState.FAILED, reason=error.reason)
-            case Uncertain():
-                self._doubt(error.reason)
-                return Outcome(delivery, DeliveryState.UNKNOWN, reason=error.reason)
-            case _:
-                raise error
-
-    def _again(self, delivery: Claimed, reason: str) -> Outcome:
-        """Try once more after a while, or give up; a message that counts along is right in the end, however late."""
-        delay = next_delay(delivery.attempts) or (LONGEST if delivery.is_live else None)
-        if delay is None:
-            return Outcome(delivery, DeliveryState.FAILED, reason=reason)
-        return Outcome(delivery, DeliveryState.PENDING, reason=reason, due_at=self._hold_chat(delivery, delay))
-
-    def _throttled(self, delivery: Claimed, reason: str, delay: timedelta) -> Outcome:
-        """Wait exactly as long as the platform says, for what it says it of: this chat, until another one is told to
-        wait as well; then the channel."""
-        instant = self._monotonic()
-        due_at = self._hold_chat(delivery, delay)
-        if self._departures.concerns_all(delivery.to.address, instant):
-            log.warning("channel_throttled", channel=self.channel, seconds=delay.total_seconds())
-            self._pace.hold_all(instant + delay.total_seconds())
-        return _put_back(delivery, reason, due_at=due_at)
-
-    def _hold_chat(self, delivery: Claimed, delay: timedelta) -> datetime:
-        return self._departures.hold_chat(delivery, delay, now=self._clock(), instant=self._monotonic())
-
-    def _channel_fails(self, delivery: Claimed, reason: str, delay: timedelta | None) -> Outcome:
-        """The channel as a whole takes nothing: it rests, and the delivery waits without losing an attempt or its
-        place."""
-        self._hold_channel(reason, delay)
-        return _put_back(delivery, reason)
-
-    def _hold_channel(self, reason: str, delay: timedelta | None) -> None:
-        """Let the channel rest for `delay`; None means that it is down, for longer each time."""
-        now = self._monotonic()
-        if delay is None:
-            if now < self._rests_until:  # known already from another send that was under way
-                return
-            self._failures += 1
-            delay = channel_delay(self._failures)
-            self._rests_until = now + delay.total_seconds()
-            if self.down != reason:
-                log.warning("channel_takes_nothing", channel=self.channel, reason=reason)
-            self.down = reason
-        self._pace.hold_all(now + delay.total_seconds())
-
-    def _doubt(self, reason: str) -> None:
-        """An answer never came. Nothing more is sent before the platform answers a harmless question; when sends get
-        lost all the same, fewer and fewer are risked."""
-        self._in_doubt = True
-        self._lost += 1
-        if self._lost > _MOST_LOST:
-            self._hold_channel(reason, None)
-
-    def _resolve_doubt(self) -> None:
-        """Ask in the background, when the rest since the last time is over."""
-        now = self._monotonic()
-        is_due = now >= self._rests_until and self._pace.next_slot(now) <= now + AHEAD
-        if self._in_doubt and self._probing is None and is_due:
-            self._probing = asyncio.create_task(self._probe())
-
-    async def _probe(self) -> None:
-        """Ask whether the platform answers: then sends go on, else the channel rests, longer each time."""
-        try:
-            await self._sender.probe()
-        except (ChannelDown, TryLater, Uncertain) as error:
-            self._hold_channel(error.reason, error.delay if isinstance(error, TryLater) else None)
-        except SendError:
-            self._answers()  # a refusal is an answer
-        else:
-            self._answers()
-        finally:
-            self._probing = None
-            self.wake()
-
-    def _answers(self) -> None:
-        self._in_doubt = False
-        if self.down is not None:
-            log.info("channel_takes_messages_again", channel=self.channel)
-        self.down = None
-
-    def _channel_works(self) -> None:
-        """A message got through."""
-        self._answers()
-        self._failures = self._lost = 0
+            return self._verdicts.failed(delivery, error)
+        self._condition.works()
+        return through(delivery, sent)
 
     async def _rest(self) -> None:
         """Sleep until there is a reason to take a turn."""
@@ -448,12 +327,12 @@ class Dispatcher:
             await asyncio.sleep(0)
             return
         now = self._monotonic()
-        if len(self._under_way) >= self._slots or self._probing is not None:
+        if len(self._under_way) >= self._slots or self._condition.is_being_asked:
             until = now + _IDLE
         else:
             until = max(self._pace.next_slot(now) - AHEAD, self._next_claim)
-            if self._in_doubt:
-                until = max(until, self._rests_until)
+            if self._condition.is_in_doubt:
+                until = max(until, self._condition.rests_until)
         self._wake.clear()
         if until <= now or self._stopping:
             await asyncio.sleep(0)
@@ -462,8 +341,7 @@ class Dispatcher:
             await asyncio.wait_for(self._wake.wait(), min(until - now, _IDLE))
 
     async def _finish(self) -> None:
-        if self._probing is not None:
-            self._probing.cancel()
+        self._condition.stop_asking()
         if self._under_way:
             _, unfinished = await asyncio.wait(self._under_way, timeout=_DRAIN)
             for task in unfinished:
@@ -482,43 +360,6 @@ class Dispatcher:
         except (SQLAlchemyError, OSError) as error:
             log.error("outcomes_not_stored", channel=self.channel, sends=len(outcomes), error=type(error).__name__)
         self._sessions.run.alive.difference_update([outcome.delivery.id for outcome in outcomes])
-
-
-def _done(delivery: Claimed, sent: Sent) -> Outcome:
-    """A message got through, or a part of it: then the rest waits for its turn."""
-    message_id = sent.message_id or None
-    if sent.more:
-        left = delivery.parts + 1
-        return _put_back(delivery, "part", message_id=message_id, handles=sent.handles, parts=left)
-    return Outcome(delivery, DeliveryState.SENT, message_id=message_id, handles=sent.handles)
-
-
-def _put_back(
-    delivery: Claimed,
-    reason: str,
-    *,
-    due_at: datetime | None = None,
-    message_id: str | None = None,
-    handles: tuple[tuple[int, str], ...] = (),
-    parts: int | None = None,
-    new_address: str | None = None,
-    anew: bool = False,
-    stale: tuple[int, ...] = (),
-) -> Outcome:
-    """It waits again, and this was no failed attempt."""
-    return Outcome(
-        delivery,
-        DeliveryState.PENDING,
-        message_id=message_id,
-        reason=reason,
-        due_at=due_at,
-        counts=False,
-        new_address=new_address,
-        handles=handles,
-        parts=parts,
-        anew=anew,
-        stale=stale,
-    )
 
 
 def system_clock() -> datetime:
