@@ -15,7 +15,8 @@ from sqlalchemy import bindparam, func, select, text
 from bench.tools import FIRST_CHAT, Result, Run, ledger, now
 from bot.jobs import Jobs
 from broadcasts.acknowledgements import count_silent, silent
-from broadcasts.notices import Draft, Response, cancel_notice, pause_notice, resume_notice, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import cancel_notice, pause_notice, resume_notice, schedule_notice
 from broadcasts.progress import count_progress
 from channels.port import Recipient
 from db.base import Instant

@@ -15,8 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from broadcasts.facts import Progress
 from broadcasts.opening import finish_done, go_on, keep_the_night, open_due
-from broadcasts.progress import Progress, count_news, follow
+from broadcasts.progress import count_news, follow
 from broadcasts.shifting import STEP
 from channels.plain_text import forget_menus
 from channels.port import Outgoing

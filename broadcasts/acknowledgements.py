@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Subquery, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from broadcasts.facts import Confirmed, Response, Silent
+from broadcasts.notices import facts_of
 from channels.port import Recipient
 from db.statements import changed
-from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, Response
+from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment
 from officers.permissions import Actor, Permission, require
 from texts.refusal import Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """What a confirmation settled: the notice, and the establishments it counts for."""
-
-    notice: Notice
-    names: tuple[str, ...]
-    at: datetime
-    is_first: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """An establishment that has not confirmed. `why` is a key under `silent.`."""
-
-    establishment_id: int
-    name: str
-    address: str
-    phone: str | None
-    why: str
 
 
 async def acknowledge(session: AsyncSession, chat: Recipient, broadcast_id: int, *, now: datetime) -> Confirmed:
@@ -79,7 +59,7 @@ async def acknowledge(session: AsyncSession, chat: Recipient, broadcast_id: int,
         )
     ).scalar_one()
     at = now if fresh else min((row.acknowledged_at for row in mine if row.acknowledged_at), default=now)
-    return Confirmed(notice, tuple(row.name for row in mine), at, bool(fresh))
+    return Confirmed(facts_of(notice), tuple(row.name for row in mine), at, bool(fresh))
 
 
 async def newest_waiting(session: AsyncSession, chat: Recipient) -> int | None:

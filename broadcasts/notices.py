@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from broadcasts.facts import Draft, NoticeFacts, NoticeState, NoticeText
 from broadcasts.shifting import STEP, broadcasts_of, leaves_at, shift_all
-from channels.port import Attachment, Button, Outgoing, Recipient
-from channels.wording import button, from_html, html
+from channels.port import Recipient
 from db.statements import changed
-from db.tables.broadcasts import Notice as Notice
-from db.tables.broadcasts import NoticePart, NoticePlace
-from db.tables.broadcasts import NoticeState as NoticeState
-from db.tables.broadcasts import Response as Response
+from db.tables.broadcasts import Notice, NoticePart, NoticePlace
 from db.tables.establishments import Establishment
 from establishments.groups import AudiencePart, audience_parts
 from officers.permissions import Actor, Permission, require
-from texts.catalogue import Html
 from texts.markup import is_blank, parse
 from texts.numbers import new_number
 from texts.refusal import Refusal
@@ -30,21 +25,6 @@ from unit.policy import Policy
 MAX_TEXT = 3500
 #: A notice whose time passed longer ago than this (the process was down) is not sent any more.
 MOST_LATE = timedelta(hours=12)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What an officer has put together so far; `html` is our markup, `audience` group keys joined by commas, and
-    `at_night` says that the officer was told of the quiet hours and wants it sent all the same."""
-
-    html: str
-    audience: str
-    response: Response
-    scheduled_for: datetime | None = None
-    urgent: bool = False
-    at_night: bool = False
-    media_id: int | None = None
-    attachment_kind: str | None = None
 
 
 def check_text(markup: str) -> str:
@@ -68,7 +48,7 @@ async def schedule_notice(
     now: datetime,
     number: str | None = None,
     audience: Sequence[AudiencePart] | None = None,
-) -> Notice:
+) -> NoticeFacts:
     """Store a notice with its audience frozen; it is due at once, or at `scheduled_for`.
 
     Args:
@@ -107,7 +87,7 @@ async def schedule_notice(
     await session.flush()
     await _freeze(session, notice, audience)
     await _name(session, notice.id, size=STEP)
-    return notice
+    return facts_of(notice)
 
 
 async def name_more(session: AsyncSession, *, size: int = STEP) -> bool:
@@ -138,32 +118,7 @@ def title_of(markup: str) -> str:
     return first if len(first) <= 80 else first[:79].rstrip() + "…"
 
 
-def render_notice(
-    markup: str,
-    *,
-    number: str,
-    policy: Policy,
-    response: Response,
-    media_id: int | None = None,
-    attachment_kind: str | None = None,
-    notice_id: int = 0,
-    foot: str = "",
-) -> Outgoing:
-    """A notice exactly as recipients see it. `foot` is markup under it, once something is settled about it."""
-    body = html("vi", "notice.shown", unit=policy.unit_name, number=number, text=Html(markup))
-    attachments = (
-        (Attachment(attachment_kind, media_id),)  # type: ignore[arg-type]
-        if media_id is not None and attachment_kind
-        else ()
-    )
-    report = button("vi", "button.report", "report.start", once=False)
-    row: tuple[Button, ...] = (report,)
-    if response is Response.CONFIRM and not foot:
-        row = (button("vi", "button.received", "notice.received", notice_id, once=False), report)
-    return from_html(body + ("\n\n" + foot if foot else ""), "vi", buttons=(row,), attachments=attachments)
-
-
-async def pause_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> Notice:
+async def pause_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> NoticeFacts:
     """Hold a notice before its next send.
 
     Raises:
@@ -171,12 +126,12 @@ async def pause_notice(session: AsyncSession, actor: Actor, notice_id: int, *, n
     """
     notice = await _move(session, actor, notice_id, (NoticeState.SCHEDULED, NoticeState.RUNNING), NoticeState.PAUSED)
     await shift_all(session, notice, now=now)
-    return notice
+    return facts_of(notice)
 
 
 async def resume_notice(
     session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime, policy: Policy | None = None
-) -> Notice:
+) -> NoticeFacts:
     """Let a held notice go on where it stopped; raises Refusal as `pause_notice` does.
 
     Args:
@@ -185,16 +140,16 @@ async def resume_notice(
     notice = await _move(session, actor, notice_id, (NoticeState.PAUSED,), NoticeState.SCHEDULED)
     broadcasts = await broadcasts_of(session, notice.id)
     if not broadcasts:
-        return notice
+        return facts_of(notice)
     is_done = all(broadcast.finished_at for broadcast in broadcasts)
     notice.state = NoticeState.FINISHED if is_done else NoticeState.RUNNING
     for broadcast in broadcasts:
         broadcast.held_until = leaves_at(notice, now=now, policy=policy) if policy is not None else None
     await shift_all(session, notice, now=now)
-    return notice
+    return facts_of(notice)
 
 
-async def cancel_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> Notice:
+async def cancel_notice(session: AsyncSession, actor: Actor, notice_id: int, *, now: datetime) -> NoticeFacts:
     """Call off what has not been sent; raises Refusal as `pause_notice` does."""
     notice = await _move(
         session,
@@ -204,10 +159,10 @@ async def cancel_notice(session: AsyncSession, actor: Actor, notice_id: int, *, 
         NoticeState.CANCELLED,
     )
     await shift_all(session, notice, now=now)
-    return notice
+    return facts_of(notice)
 
 
-async def find_notice(session: AsyncSession, number: str) -> Notice | None:
+async def find_notice(session: AsyncSession, number: str) -> NoticeFacts | None:
     """The notice of that number if it has been sent to anybody; what was never sent is nobody's business."""
     typed = "".join(letter for letter in number.upper() if letter.isalnum())
     if not typed.startswith("TB"):
@@ -215,13 +170,14 @@ async def find_notice(session: AsyncSession, number: str) -> Notice | None:
     found: Notice | None = await session.scalar(
         select(Notice).where(Notice.number == f"TB-{typed[2:]}", Notice.sent_at.is_not(None))
     )
-    return found
+    return facts_of(found) if found is not None else None
 
 
-async def list_notices(session: AsyncSession, actor: Actor, *, limit: int = 8, offset: int = 0) -> list[Notice]:
+async def list_notices(session: AsyncSession, actor: Actor, *, limit: int = 8, offset: int = 0) -> list[NoticeFacts]:
     """The newest notices first."""
     require(actor, Permission.SEE_PROGRESS)
-    return list(await session.scalars(select(Notice).order_by(Notice.id.desc()).limit(limit).offset(offset)))
+    found = await session.scalars(select(Notice).order_by(Notice.id.desc()).limit(limit).offset(offset))
+    return [facts_of(notice) for notice in found]
 
 
 async def count_notices(session: AsyncSession, actor: Actor) -> int:
@@ -230,18 +186,30 @@ async def count_notices(session: AsyncSession, actor: Actor) -> int:
     return await session.scalar(select(func.count()).select_from(Notice)) or 0
 
 
-async def notice_for(session: AsyncSession, actor: Actor, notice_id: int) -> Notice:
+async def notice_for(session: AsyncSession, actor: Actor, notice_id: int) -> NoticeFacts:
     """A notice an officer may follow; raises Refusal."""
     require(actor, Permission.SEE_PROGRESS)
     notice = await session.get(Notice, notice_id)
     if notice is None:
         raise Refusal("notice.unknown")
-    return notice
+    return facts_of(notice)
 
 
-def author_of(notice: Notice) -> Recipient:
-    """The chat the notice was written in."""
-    return Recipient(notice.author_channel, notice.author_address)
+def facts_of(notice: Notice) -> NoticeFacts:
+    """A notice as it stands now, for others."""
+    return NoticeFacts(
+        id=notice.id,
+        state=notice.state,
+        title=notice.title,
+        text=NoticeText(notice.number, notice.html, notice.response, notice.media_id, notice.attachment_kind),
+        places=notice.places,
+        urgent=notice.urgent,
+        at_night=notice.at_night,
+        author=Recipient(notice.author_channel, notice.author_address),
+        created_at=notice.created_at,
+        scheduled_for=notice.scheduled_for,
+        sent_at=notice.sent_at,
+    )
 
 
 async def _freeze(session: AsyncSession, notice: Notice, audience: Sequence[AudiencePart]) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, case, func, insert, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.notices import MOST_LATE, author_of, name_more, render_notice
+from broadcasts.contents import content_for, say_in
+from broadcasts.facts import NoticeState
+from broadcasts.messages import ToAuthor, put_off, rests, too_late
+from broadcasts.notices import MOST_LATE, facts_of, name_more
 from broadcasts.shifting import STEP, broadcasts_of, lane_of, leaves_at, shift, shift_more
-from channels.wording import button, message, rows
+from conversations.languages import language_of
 from db.base import FAR_FUTURE
 from db.statements import changed, insert_ignoring
 from db.tables.broadcasts import (
@@ -22,13 +25,12 @@ from db.tables.broadcasts import (
     Notice,
     NoticePart,
     NoticePlace,
-    NoticeState,
 )
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState
 from db.troubles import each, may_be_tried
-from deliveries.ledger import open_content, open_delivery
-from texts.times import say_when
+from deliveries.ledger import open_delivery
+from texts.catalogue import DEFAULT_LANGUAGE
 from unit.policy import Policy
 from unit.quiet import is_quiet, quiet_ends
 
@@ -61,7 +63,7 @@ async def open_due(session: AsyncSession, *, now: datetime, policy: Policy) -> l
 
     async def begin_one(notice: Notice) -> None:
         if notice.scheduled_for is not None and now - notice.scheduled_for > MOST_LATE:
-            await _skip(session, notice, now=now)
+            await _skip(session, notice, now=now, policy=policy)
         elif (morning := leaves_at(notice, now=now, policy=policy)) > now:
             await _put_off(session, notice, morning, now=now, policy=policy)
         elif (broadcast_id := await _begin(session, notice, now=now, policy=policy)) is not None:
@@ -145,7 +147,8 @@ async def keep_the_night(session: AsyncSession, *, now: datetime, policy: Policy
     ):
         broadcast.held_until = morning
         await shift(session, broadcast, notice, now=now)
-        await _tell_of_morning(session, notice, "notice.rests", morning, now=now, policy=policy)
+        what = f"notice.rests/{morning.isoformat()}"
+        await _tell_author(session, notice, rests(morning), what=what, now=now, policy=policy)
         held.append(broadcast.id)
     return held
 
@@ -166,16 +169,7 @@ async def _begin(session: AsyncSession, notice: Notice, *, now: datetime, policy
             select(Broadcast).where(Broadcast.notice_id == notice.id, Broadcast.planned_at == planned_at)
         )
     ).one()
-    outgoing = render_notice(
-        notice.html,
-        number=notice.number,
-        policy=policy,
-        response=notice.response,
-        media_id=notice.media_id,
-        attachment_kind=notice.attachment_kind,
-        notice_id=broadcast.id,
-    )
-    broadcast.content_id = await open_content(session, outgoing, origin=f"notice:{notice.id}", now=now)
+    await say_in(session, DEFAULT_LANGUAGE, broadcast, notice, now=now, policy=policy)
     notice.state = NoticeState.RUNNING
     notice.sent_at = notice.sent_at or now
     return broadcast.id
@@ -265,13 +259,14 @@ async def _open_deliveries(
         .exists()
     )
     blocked = and_(func.count(chats.c.blocked_at) == func.count(), ~elsewhere)
+    content = await content_for(session, broadcast, notice, chats, now=now, policy=policy)
     is_called_off = notice.state is NoticeState.CANCELLED
     waits = DeliveryState.CANCELLED if is_called_off else DeliveryState.PENDING
     columns: dict[str, ColumnElement[Any]] = {
         "key": key,
         "origin": literal(f"notice:{notice.id}"),
         "broadcast_id": literal(broadcast.id),
-        "content_id": literal(broadcast.content_id),
+        "content_id": content,
         "channel": chats.c.channel,
         "address": chats.c.address,
         "address_sealed": literal(False),
@@ -334,38 +329,25 @@ def _has_waiting() -> ColumnElement[bool]:
 
 async def _put_off(session: AsyncSession, notice: Notice, until: datetime, *, now: datetime, policy: Policy) -> None:
     notice.scheduled_for = until
-    await _tell_of_morning(session, notice, "notice.put_off", until, now=now, policy=policy)
+    what = f"notice.put_off/{until.isoformat()}"
+    await _tell_author(session, notice, put_off(until), what=what, now=now, policy=policy)
 
 
-async def _tell_of_morning(
-    session: AsyncSession, notice: Notice, key: str, until: datetime, *, now: datetime, policy: Policy
-) -> None:
-    outgoing = message(
-        "vi",
-        key,
-        number=notice.number,
-        title=notice.title,
-        until=say_when(until, policy.zone, "vi"),
-        buttons=rows(button("vi", "button.open", "notice.open", notice.id, once=False)),
-    )
-    await open_delivery(
-        session,
-        outgoing,
-        to=author_of(notice),
-        key=f"notice:{notice.id}/{key}/{until.isoformat()}",
-        origin=f"notice:{notice.id}",
-        lane=Lane.REMINDER,
-        now=now,
-    )
-
-
-async def _skip(session: AsyncSession, notice: Notice, *, now: datetime) -> None:
+async def _skip(session: AsyncSession, notice: Notice, *, now: datetime, policy: Policy) -> None:
     notice.state = NoticeState.CANCELLED
+    await _tell_author(session, notice, too_late, what="too_late", now=now, policy=policy)
+
+
+async def _tell_author(
+    session: AsyncSession, notice: Notice, words: ToAuthor, *, what: str, now: datetime, policy: Policy
+) -> None:
+    """Queue a word to whoever wrote a notice; `what` it is about is said once."""
+    facts = facts_of(notice)
     await open_delivery(
         session,
-        message("vi", "notice.too_late", number=notice.number, title=notice.title),
-        to=author_of(notice),
-        key=f"notice:{notice.id}/too_late",
+        words(facts, await language_of(session, facts.author), policy.zone),
+        to=facts.author,
+        key=f"notice:{notice.id}/{what}",
         origin=f"notice:{notice.id}",
         lane=Lane.REMINDER,
         now=now,

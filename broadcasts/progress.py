@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Function, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from broadcasts.notices import author_of
+from broadcasts.facts import NoticeFacts, NoticeState, Progress, Standing
+from broadcasts.messages import progress_shown
+from broadcasts.notices import facts_of
 from broadcasts.shifting import leaves_at
-from channels.wording import Rows, button, from_html, html
-from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace, NoticeState, Response
+from conversations.languages import language_of
+from db.tables.broadcasts import Broadcast, BroadcastPlace, BroadcastReach, Notice, NoticePlace
 from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
 from db.troubles import each, may_be_tried
 from deliveries.copies import message_id_of
 from deliveries.ledger import open_delivery
-from texts.times import say_time
 from unit.policy import Policy
 
 #: The live message is not edited more often than this.
@@ -30,23 +32,6 @@ FOLLOWED = timedelta(days=7)
 _MARGIN = timedelta(seconds=30)
 #: As many establishments are counted where writers wait; more only in sessions that read.
 COUNTED_AT_ONCE = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Establishments of one broadcast; `total` is the sum of all but `confirmed`, which is a part of `sent`.
-
-    `opening` are those of a large audience whose deliveries are still to be written.
-    """
-
-    total: int
-    sent: int
-    confirmed: int
-    waiting: int
-    unreachable: int
-    unknown: int
-    not_connected: int
-    opening: int = 0
 
 
 async def count_progress(session: AsyncSession, broadcast_id: int) -> Progress:
@@ -121,51 +106,26 @@ async def count_news(session: AsyncSession, *, now: datetime) -> dict[int, Progr
     return {broadcast_id: await count_progress(session, broadcast_id) for broadcast_id in found.all()}
 
 
-async def newest_broadcast(session: AsyncSession, notice_id: int) -> Broadcast | None:
-    """The latest sending of a notice."""
-    found: Broadcast | None = await session.scalar(
-        select(Broadcast).where(Broadcast.notice_id == notice_id).order_by(Broadcast.id.desc()).limit(1)
+async def newest_broadcast(session: AsyncSession, notice_id: int) -> int | None:
+    """The id of the latest sending of a notice."""
+    found: int | None = await session.scalar(
+        select(Broadcast.id).where(Broadcast.notice_id == notice_id).order_by(Broadcast.id.desc()).limit(1)
     )
     return found
 
 
-def progress_markup(notice: Notice, progress: Progress, *, now: datetime, rate: float | None, policy: Policy) -> str:
-    """The counts in words; only what is not zero is mentioned besides sent and confirmed."""
-    keys = {
-        NoticeState.RUNNING: "progress.running",
-        NoticeState.PAUSED: "progress.paused",
-        NoticeState.CANCELLED: "progress.cancelled",
-    }
-    parts = [
-        html("vi", "progress.sent", sent=progress.sent, total=progress.total),
-        html("vi", "progress.confirmed", n=progress.confirmed) if notice.response is not Response.NONE else "",
-        html("vi", "progress.not_connected", n=progress.not_connected) if progress.not_connected else "",
-        html("vi", "progress.unreachable", n=progress.unreachable) if progress.unreachable else "",
-        html("vi", "progress.unknown", n=progress.unknown) if progress.unknown else "",
-        html("vi", "progress.waiting", n=progress.waiting) if progress.waiting else "",
-        html("vi", "progress.opening", n=progress.opening) if progress.opening else "",
-    ]
-    left = progress.waiting + progress.opening
+def standing_of(
+    notice: NoticeFacts, progress: Progress, *, now: datetime, rate: float | None, policy: Policy
+) -> Standing:
+    """Where a notice stands with these counts.
+
+    Args:
+        rate: How many messages leave in a second; None: nobody can tell when it ends.
+    """
     is_sending = notice.state is NoticeState.RUNNING and leaves_at(notice, now=now, policy=policy) == now
-    if left and is_sending and rate:
-        ends = now + timedelta(seconds=left / rate + 1)
-        parts.append(html("vi", "progress.ends", time=say_time(ends, policy.zone)))
-    heading = html("vi", keys.get(notice.state, "progress.finished"), number=notice.number, title=notice.title)
-    return heading + "\n" + " · ".join(part for part in parts if part)
-
-
-def progress_buttons(notice: Notice) -> Rows:
-    """What an officer can do with a notice in its present state."""
-    row = []
-    if notice.state in (NoticeState.RUNNING, NoticeState.SCHEDULED):
-        row.append(button("vi", "button.pause", "notice.pause", notice.id))
-    if notice.state is NoticeState.PAUSED:
-        row.append(button("vi", "button.resume", "notice.resume", notice.id))
-    if notice.state in (NoticeState.PAUSED, NoticeState.SCHEDULED):
-        row.append(button("vi", "button.call_off", "notice.cancel", notice.id))
-    if notice.sent_at is not None:
-        row.append(button("vi", "button.silent", "notice.silent", notice.id, once=False))
-    return (tuple(row),) if row else ()
+    if not (progress.left and is_sending and rate):
+        return Standing(notice, progress)
+    return Standing(notice, progress, now + timedelta(seconds=progress.left / rate + 1))
 
 
 async def follow(
@@ -211,13 +171,13 @@ async def _follow(
     progress = await _count_here(session, broadcast, notice, counted)
     if progress is None:
         return
-    markup = progress_markup(notice, progress, now=now, rate=rate, policy=policy)
     # What is still expected to end at a certain minute changes by itself; that alone is no news.
     news = hashlib.sha256(repr((notice.state, progress)).encode()).digest()
     if news == broadcast.progress_said:
         broadcast.progress_at = now  # counted; not again before EVERY has passed
         return
-    if await _say(session, broadcast, notice, markup, now=now):
+    standing = standing_of(facts_of(notice), progress, now=now, rate=rate, policy=policy)
+    if await _say(session, broadcast, standing, zone=policy.zone, now=now):
         broadcast.progress_said = news
         broadcast.progress_at = now
         broadcast.confirmed_until = now - _MARGIN
@@ -262,41 +222,39 @@ def _may_have_news() -> ColumnElement[bool]:
     )
 
 
-async def _say(session: AsyncSession, broadcast: Broadcast, notice: Notice, markup: str, *, now: datetime) -> bool:
+async def _say(
+    session: AsyncSession, broadcast: Broadcast, standing: Standing, *, zone: ZoneInfo, now: datetime
+) -> bool:
     """Queue the first live message, or an edit of it; False while the message has not arrived yet.
 
     An edit that still waits becomes this one, and a message its reader has deleted is said anew (Purpose.LIVE).
     """
-    outgoing = from_html(markup, "vi", buttons=progress_buttons(notice))
-    if broadcast.progress_at is None:
-        return await open_delivery(
-            session,
-            replace(outgoing, silent=True),
-            to=author_of(notice),
-            key=f"progress:{broadcast.id}",
-            origin=f"notice:{notice.id}",
-            lane=Lane.REPLY,
-            purpose=Purpose.LIVE,
-            subject_id=broadcast.id,
-            now=now,
-        )
-    shown = await _shown(session, broadcast.id)
-    if not shown:
+    is_first = broadcast.progress_at is None
+    shown = None if is_first else await _shown(session, broadcast.id)
+    if not is_first and not shown:
         return False
-    is_news_everywhere = notice.state is not NoticeState.RUNNING and broadcast.finished_at is not None
-    already_final = broadcast.finished_at is not None and broadcast.progress_at >= broadcast.finished_at
+    notice = standing.notice
+    outgoing = progress_shown(standing, await language_of(session, notice.author), zone=zone)
+    brief = outgoing.text if _is_news_everywhere(broadcast, notice) else ""
     return await open_delivery(
         session,
-        replace(outgoing, brief=outgoing.text if is_news_everywhere and not already_final else ""),
-        to=author_of(notice),
-        key=f"progress:{broadcast.id}/edit:{now.isoformat()}",
+        replace(outgoing, silent=True) if is_first else replace(outgoing, brief=brief),
+        to=notice.author,
+        key=f"progress:{broadcast.id}" + ("" if is_first else f"/edit:{now.isoformat()}"),
         origin=f"notice:{notice.id}",
-        lane=Lane.REMINDER,
+        lane=Lane.REPLY if is_first else Lane.REMINDER,
         edits=shown,
         purpose=Purpose.LIVE,
         subject_id=broadcast.id,
         now=now,
     )
+
+
+def _is_news_everywhere(broadcast: Broadcast, notice: NoticeFacts) -> bool:
+    """Whether it is said also where messages cannot be edited: once, when the broadcast has come to its end."""
+    if notice.state is NoticeState.RUNNING or broadcast.finished_at is None:
+        return False
+    return broadcast.progress_at is None or broadcast.progress_at < broadcast.finished_at
 
 
 async def _shown(session: AsyncSession, broadcast_id: int) -> str | None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from broadcasts.facts import NoticeFacts
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries import ledger
@@ -28,7 +29,7 @@ def lane_of(notice: Notice) -> Lane:
     return Lane.URGENT if notice.urgent else Lane.ROUTINE
 
 
-def leaves_at(notice: Notice, *, now: datetime, policy: Policy) -> datetime:
+def leaves_at(notice: Notice | NoticeFacts, *, now: datetime, policy: Policy) -> datetime:
     """When a notice that could leave now leaves: unless it is urgent, or its author said so, not in quiet hours."""
     if notice.urgent or notice.at_night or not is_quiet(now, policy):
         return now

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from db.engine import keys_of
 from db.sealing import KeyRing
 from db.tables.conversations import ChatLanguage
-
-LANGUAGES = ("vi", "en")
+from texts.catalogue import DEFAULT_LANGUAGE
+from texts.catalogue import LANGUAGES as LANGUAGES
 
 
 def language_key(keys: KeyRing, chat: Recipient) -> str:
@@ -18,9 +21,22 @@ def language_key(keys: KeyRing, chat: Recipient) -> str:
     return keys.fingerprint("chat-language", str(chat))
 
 
-async def language_of(session: AsyncSession, chat: Recipient, *, otherwise: str = "vi") -> str:
+async def language_of(session: AsyncSession, chat: Recipient, *, otherwise: str = DEFAULT_LANGUAGE) -> str:
     """The language a chat has chosen."""
     return await chosen_language(session, chat) or otherwise
+
+
+async def languages_of(session: AsyncSession, chats: Iterable[Recipient]) -> dict[Recipient, str]:
+    """The language of each of these chats, read in one query: DEFAULT_LANGUAGE for one that has not chosen."""
+    keys = keys_of(session)
+    filed = {chat: language_key(keys, chat) for chat in chats}
+    if not filed:
+        return {}
+    rows = await session.execute(
+        select(ChatLanguage.chat, ChatLanguage.language).where(ChatLanguage.chat.in_(set(filed.values())))
+    )
+    chosen = {row.chat: row.language for row in rows}
+    return {chat: chosen.get(key, DEFAULT_LANGUAGE) for chat, key in filed.items()}
 
 
 async def chosen_language(session: AsyncSession, chat: Recipient) -> str | None:

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 _IN_THE_OPEN = frozenset(
     {
         "areas",
+        "broadcast_contents",
         "broadcast_places",
         "broadcast_reach",
         "broadcasts",

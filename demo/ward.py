@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.notices import Draft, Response, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import schedule_notice
 from broadcasts.opening import open_whole
 from channels.port import Recipient
 from channels.web.store import Chat, chat_row
@@ -248,7 +249,7 @@ async def _add_finished_notice(session: AsyncSession, *, at: datetime, policy: P
     """A notice that went out and was confirmed by most."""
     draft = Draft(html=_FINISHED, audience="all", response=Response.CONFIRM)
     notice = await schedule_notice(session, _officer(_COMMANDER), draft, now=at)
-    broadcast_id = await open_whole(session, notice, now=at, policy=policy)
+    broadcast_id = await open_whole(session, await session.get_one(Notice, notice.id), now=at, policy=policy)
     settled_at = at + timedelta(minutes=1)
     await session.execute(
         update(Delivery)

@@ -9,12 +9,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 from telegram import Update
 
-from broadcasts.acknowledgements import Silent, acknowledge, count_silent, newest_waiting, silent
+from broadcasts.acknowledgements import acknowledge, count_silent, newest_waiting, silent
+from broadcasts.facts import Draft, NoticeFacts, NoticeState, NoticeText, Response, Silent
+from broadcasts.messages import notice_buttons, notice_shown, standing_markup
 from broadcasts.notices import (
-    Draft,
-    Notice,
-    NoticeState,
-    Response,
     cancel_notice,
     check_text,
     count_notices,
@@ -23,12 +21,11 @@ from broadcasts.notices import (
     list_notices,
     notice_for,
     pause_notice,
-    render_notice,
     resume_notice,
     schedule_notice,
 )
 from broadcasts.opening import open_due
-from broadcasts.progress import count_progress, follow, newest_broadcast, progress_buttons, progress_markup
+from broadcasts.progress import count_progress, follow, newest_broadcast, standing_of
 from broadcasts.shifting import leaves_at
 from channels.port import Outgoing
 from channels.wording import Rows, button, from_html, rows
@@ -166,14 +163,8 @@ def _draft(answers: dict[str, Any]) -> Draft:
 async def _ask_preview(turn: Turn, talk: Talk) -> Question:
     draft = _draft(talk.answers)
     talk.answers.setdefault("number", await free_number(turn.session))
-    shown = render_notice(
-        draft.html,
-        number=talk.answers["number"],
-        policy=turn.policy,
-        response=draft.response,
-        media_id=draft.media_id,
-        attachment_kind=draft.attachment_kind,
-    )
+    text = NoticeText(talk.answers["number"], draft.html, draft.response, draft.media_id, draft.attachment_kind)
+    shown = notice_shown(text, turn.language, unit=turn.policy.unit_name)
     size, first = await _look_at(turn, draft.audience)
     names = ", ".join(paging.clipped(member.name) for member in first)
     more = size.places - _NAMES_SHOWN
@@ -242,12 +233,14 @@ async def _take_preview(turn: Turn, talk: Talk, answer: Answer) -> str | None:
             "compose.scheduled",
             number=notice.number,
             at=say_when(notice.scheduled_for, turn.policy.zone, turn.language),
-            buttons=progress_buttons(notice),
+            buttons=notice_buttons(notice, turn.language),
         )
         return None
     await open_due(turn.session, now=turn.now, policy=turn.policy)
+    notice = await notice_for(turn.session, turn.actor, notice.id)
     if notice.state is NoticeState.SCHEDULED:
-        await turn.say("compose.opening", number=notice.number, n=notice.places, buttons=progress_buttons(notice))
+        buttons = notice_buttons(notice, turn.language)
+        await turn.say("compose.opening", number=notice.number, n=notice.places, buttons=buttons)
     await follow(turn.session, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
     return None
 
@@ -311,8 +304,7 @@ async def received(turn: Turn, broadcast_id: str) -> None:
         names=paging.several(turn, confirmed.names),
         time=say_time(confirmed.at, turn.policy.zone),
     )
-    notice = confirmed.notice
-    outgoing = render_notice(notice.html, number=notice.number, policy=turn.policy, response=notice.response, foot=line)
+    outgoing = notice_shown(confirmed.notice.text, turn.language, unit=turn.policy.unit_name, foot=line)
     await turn.rewrite(replace(outgoing, brief=from_html(line, turn.language).text))
 
 
@@ -368,13 +360,14 @@ async def _notices_page(turn: Turn, number: int) -> Outgoing:
 async def open_one(turn: Turn, notice_id: str) -> None:
     """Where one notice stands."""
     notice = await notice_for(turn.session, turn.actor, int(notice_id))
-    await turn.send(from_html(await _standing(turn, notice), turn.language, buttons=progress_buttons(notice)))
+    buttons = notice_buttons(notice, turn.language)
+    await turn.send(from_html(await _standing(turn, notice), turn.language, buttons=buttons))
 
 
-async def _standing(turn: Turn, notice: Notice) -> str:
+async def _standing(turn: Turn, notice: NoticeFacts) -> str:
     """Where a notice stands, as markup."""
-    broadcast = await newest_broadcast(turn.session, notice.id)
-    if broadcast is None:
+    newest = await newest_broadcast(turn.session, notice.id)
+    if newest is None:
         return turn.html(
             "notices.waiting",
             number=notice.number,
@@ -382,15 +375,15 @@ async def _standing(turn: Turn, notice: Notice) -> str:
             state=turn.state("notice_state", notice.state),
             at=say_when(notice.scheduled_for or notice.created_at, turn.policy.zone, turn.language),
         )
-    number = broadcast.id
-    progress = await turn.apart(f"progress of {number}", lambda session: count_progress(session, number))
-    return progress_markup(notice, progress, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
+    progress = await turn.apart(f"progress of {newest}", lambda session: count_progress(session, newest))
+    standing = standing_of(notice, progress, now=turn.now, rate=turn.services.rate(), policy=turn.policy)
+    return standing_markup(standing, turn.language, zone=turn.policy.zone)
 
 
-async def _rewrite_standing(turn: Turn, notice: Notice, key: str, **about: str) -> None:
+async def _rewrite_standing(turn: Turn, notice: NoticeFacts, key: str, **about: str) -> None:
     """Show a notice as it stands now in the pressed message, with what was just done and without what held before."""
     line = turn.html(key, number=notice.number, **about)
-    buttons = progress_buttons(notice)
+    buttons = notice_buttons(notice, turn.language)
     shown = from_html(f"{await _standing(turn, notice)}\n\n{line}", turn.language, buttons=buttons)
     await turn.rewrite(replace(shown, brief=from_html(line, turn.language).text))
 

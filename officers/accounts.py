@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
-from conversations.languages import language_key
+from conversations.languages import language_key, languages_of
 from db.engine import keys_of
 from db.statements import changed
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
@@ -28,12 +28,13 @@ NAME_LIMIT = 120
 
 @dataclass(frozen=True, slots=True)
 class OfficerAt:
-    """An officer and one chat that reaches them."""
+    """An officer, one chat that reaches them, and the language it speaks."""
 
     officer_id: int
     name: str
     role: Role
     chat: Recipient
+    language: str
 
 
 _OFFICER = (
@@ -86,9 +87,16 @@ async def officers_with(session: AsyncSession, roles: Iterable[Role]) -> list[Of
         .where(Officer.role.in_(list(roles)), Officer.revoked_at.is_(None))
         .order_by(Officer.id, OfficerChat.id)
     )
+    return await in_their_languages(session, [(officer, chat) for officer, chat in rows])
+
+
+async def in_their_languages(session: AsyncSession, rows: Sequence[tuple[Officer, OfficerChat]]) -> list[OfficerAt]:
+    """Officers at their chats, each with the language it has chosen."""
+    chats = [Recipient(chat.channel, chat.address) for _, chat in rows]
+    languages = await languages_of(session, chats)
     return [
-        OfficerAt(officer.id, officer.name, officer.role, Recipient(chat.channel, chat.address))
-        for officer, chat in rows
+        OfficerAt(officer.id, officer.name, officer.role, chat, languages[chat])
+        for (officer, _), chat in zip(rows, chats, strict=True)
     ]
 
 

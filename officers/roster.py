@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Recipient
 from db.tables.officers import Officer, OfficerChat, Role, Shift
-from officers.accounts import OfficerAt, officers_with
+from officers.accounts import OfficerAt, in_their_languages, officers_with
 from officers.permissions import TABLE, Actor, Permission, require
 from texts.refusal import Refusal
 
@@ -37,11 +36,8 @@ async def on_duty(session: AsyncSession, *, at: datetime) -> list[OfficerAt]:
         .where(Shift.starts_at <= at, Shift.ends_at > at, Officer.revoked_at.is_(None))
         .order_by(Shift.starts_at.desc(), OfficerChat.id)
     )
-    found = {
-        (officer.id, chat.id): OfficerAt(officer.id, officer.name, officer.role, Recipient(chat.channel, chat.address))
-        for officer, chat in rows
-    }
-    return list(found.values())
+    found = {(officer.id, chat.id): (officer, chat) for officer, chat in rows}
+    return await in_their_languages(session, list(found.values()))
 
 
 async def fallback(session: AsyncSession) -> list[OfficerAt]:

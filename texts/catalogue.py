@@ -15,7 +15,9 @@ from babel.messages.pofile import read_po
 
 from texts.times import say_number
 
-LANGUAGES = ("vi", "en")
+#: What is spoken to whoever has chosen nothing.
+DEFAULT_LANGUAGE = "vi"
+LANGUAGES = (DEFAULT_LANGUAGE, "en")
 _FOLDER = Path(__file__).parent
 
 

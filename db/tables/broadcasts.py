@@ -112,7 +112,6 @@ class Broadcast(Base):
     planned_at: Mapped[datetime]
     opened_at: Mapped[datetime]
     finished_at: Mapped[datetime | None] = mapped_column(index=True)
-    content_id: Mapped[str | None] = mapped_column(String(32))
     opens_after: Mapped[int | None] = mapped_column(BigInteger)
     shifts_after: Mapped[int | None] = mapped_column(BigInteger)
     halts_lane: Mapped[int | None] = mapped_column(SmallInteger)
@@ -120,6 +119,17 @@ class Broadcast(Base):
     progress_said: Mapped[bytes | None] = mapped_column(LargeBinary)
     progress_at: Mapped[datetime | None]
     confirmed_until: Mapped[datetime | None]
+
+
+class BroadcastContent(Base):
+    """What one broadcast says in one language its readers speak. `content_id` is no foreign key, as in Delivery."""
+
+    __tablename__ = "broadcast_contents"
+    __table_args__ = _BY_KEY
+
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"), primary_key=True)
+    language: Mapped[str] = mapped_column(String(2), primary_key=True)
+    content_id: Mapped[str] = mapped_column(String(32))
 
 
 class BroadcastPlace(Base):

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from bot.settings import Settings
-from broadcasts.notices import Draft, Response, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import schedule_notice
 from commands import doctor
 from db import standing
 from db.engine import Sessions

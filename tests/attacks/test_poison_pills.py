@@ -22,14 +22,15 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from bot.jobs import _Rests
-from broadcasts.notices import Draft, Response, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import schedule_notice
 from channels.port import Recipient
 from conversations.talks import Talk, keep_talk
 from db import standing
 from db.base import LONG_PAST
 from db.engine import Sessions, keys_of
 from db.sealing import padded
-from db.tables.broadcasts import Broadcast, Notice, NoticeState
+from db.tables.broadcasts import Broadcast, BroadcastContent, Notice, NoticeState
 from db.tables.conversations import Conversation
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaContent, MediaHandle, Purpose
 from db.tables.officers import Officer, Role
@@ -306,10 +307,10 @@ async def test_a_live_message_that_cannot_be_written_keeps_no_other(telegram_wor
     await _notice(world, chief, "Hai")
     say = progress._say
 
-    async def cursed(session, broadcast, notice, markup, *, now):
-        if notice.title == "Một":
+    async def cursed(session, broadcast, standing, **more):
+        if standing.notice.title == "Một":
             raise _Cursed
-        return await say(session, broadcast, notice, markup, now=now)
+        return await say(session, broadcast, standing, **more)
 
     monkeypatch.setattr(progress, "_say", cursed)
     await chief.looks()
@@ -707,7 +708,7 @@ async def test_nothing_can_be_read_of_a_notice_and_administrators_hear_of_it_onc
     await world.house.jobs.second()
     await admin.looks()
     async with world.sessions.begin() as session:
-        said = select(Broadcast.content_id)
+        said = select(BroadcastContent.content_id)
         await session.execute(update(Content).where(Content.id.in_(said)).values(sealed=b"\x00" * 60))
         number = await session.scalar(select(Notice.number))
 

@@ -26,15 +26,8 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import make_url
 
 from bot import restored
-from broadcasts.notices import (
-    Draft,
-    Response,
-    cancel_notice,
-    name_more,
-    pause_notice,
-    resume_notice,
-    schedule_notice,
-)
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import cancel_notice, name_more, pause_notice, resume_notice, schedule_notice
 from broadcasts.opening import open_due
 from broadcasts.shifting import STEP
 from channels.port import Recipient
@@ -283,7 +276,7 @@ async def test_a_notice_that_cannot_be_opened_for_the_record_never_leaves_afterw
         notice = await schedule_notice(session, chief.actor, due, now=world.clock())
         while await name_more(session):
             pass
-        notice.html = "<broken"
+        await session.execute(update(Notice).where(Notice.id == notice.id).values(html="<broken"))
         number = notice.number
     world.clock.advance(hours=1)
 

@@ -35,7 +35,8 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from broadcasts.notices import Draft, schedule_notice
+from broadcasts.facts import Draft
+from broadcasts.notices import schedule_notice
 from db.base import Base
 from db.engine import Sessions
 from db.erasure import beside_reports, shuffle_rows

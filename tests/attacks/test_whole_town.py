@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.jobs import Jobs
 from broadcasts.acknowledgements import silent
-from broadcasts.notices import Draft, Response, cancel_notice, pause_notice, resume_notice, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import cancel_notice, pause_notice, resume_notice, schedule_notice
 from broadcasts.shifting import STEP
 from channels.port import Recipient
 from db.tables.broadcasts import Broadcast

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from broadcasts.notices import Draft, Response, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import schedule_notice
 from db.tables.broadcasts import Notice
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportState

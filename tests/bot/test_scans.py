@@ -13,7 +13,8 @@ from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from broadcasts.acknowledgements import acknowledge, newest_waiting
-from broadcasts.notices import Draft, Response, cancel_notice, pause_notice, resume_notice, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import cancel_notice, pause_notice, resume_notice, schedule_notice
 from channels.port import Recipient
 from db.engine import Sessions
 from db.tables.broadcasts import Broadcast

@@ -9,14 +9,8 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from broadcasts.acknowledgements import acknowledge, count_silent, silent
-from broadcasts.notices import (
-    Draft,
-    cancel_notice,
-    name_more,
-    pause_notice,
-    resume_notice,
-    schedule_notice,
-)
+from broadcasts.facts import Draft
+from broadcasts.notices import cancel_notice, name_more, pause_notice, resume_notice, schedule_notice
 from broadcasts.opening import finish_done, go_on, open_due
 from broadcasts.progress import count_news, count_progress, follow
 from broadcasts.shifting import STEP

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from broadcasts.notices import Draft, cancel_notice, pause_notice, resume_notice, schedule_notice
+from broadcasts.facts import Draft
+from broadcasts.notices import cancel_notice, pause_notice, resume_notice, schedule_notice
 from broadcasts.opening import go_on, keep_the_night, open_due
 from channels.port import Recipient
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
@@ -139,9 +140,7 @@ async def test_what_opens_at_night_of_a_broadcast_begun_by_day_waits_too(session
     async with sessions.begin() as session:
         await session.execute(update(Notice).values(state=NoticeState.RUNNING))
         (notice_id,) = await session.scalars(select(Notice.id))
-        session.add(
-            Broadcast(notice_id=notice_id, planned_at=EVENING, opened_at=EVENING, opens_after=0, content_id="x")
-        )
+        session.add(Broadcast(notice_id=notice_id, planned_at=EVENING, opened_at=EVENING, opens_after=0))
     await tick(sessions, NIGHT)
     assert await leaving(sessions, NIGHT) == []
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import func, select
 
 from broadcasts.acknowledgements import acknowledge, newest_waiting, silent
+from broadcasts.facts import Draft
 from broadcasts.notices import (
     MOST_LATE,
-    Draft,
     cancel_notice,
     find_notice,
     pause_notice,

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from broadcasts.notices import Draft, Response, schedule_notice
+from broadcasts.facts import Draft, Response
+from broadcasts.notices import schedule_notice
 from channels.port import Recipient
 from db.engine import Sessions
 from db.tables.establishments import Area, Contact, ContactRole, Establishment, EstablishmentState, Group, Kind

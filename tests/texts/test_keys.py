@@ -7,7 +7,7 @@ import pytest
 
 import handlers
 from broadcasts.acknowledgements import _WHY_ORDER
-from broadcasts.notices import NoticeState, Response
+from broadcasts.facts import NoticeState, Response
 from channels.wording import plain
 from establishments.registration import EstablishmentState, Kind
 from handlers.buttons import verbs

@@ -457,7 +457,6 @@ def upgrade() -> None:
         sa.Column("planned_at", Instant(), nullable=False),
         sa.Column("opened_at", Instant(), nullable=False),
         sa.Column("finished_at", Instant(), nullable=True),
-        sa.Column("content_id", sa.String(length=32), nullable=True),
         sa.Column("opens_after", sa.BigInteger(), nullable=True),
         sa.Column("shifts_after", sa.BigInteger(), nullable=True),
         sa.Column("halts_lane", sa.SmallInteger(), nullable=True),
@@ -591,6 +590,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("state_changes", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_state_changes_establishment_id"), ["establishment_id"], unique=False)
+
+    op.create_table(
+        "broadcast_contents",
+        sa.Column("broadcast_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("language", sa.String(length=2), nullable=False),
+        sa.Column("content_id", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["broadcast_id"], ["broadcasts.id"], name=op.f("fk_broadcast_contents_broadcast_id_broadcasts")
+        ),
+        sa.PrimaryKeyConstraint("broadcast_id", "language", name=op.f("pk_broadcast_contents")),
+        sqlite_with_rowid=False,
+    )
 
     op.create_table(
         "broadcast_places",
@@ -847,6 +858,7 @@ def downgrade() -> None:
         )
 
     op.drop_table("broadcast_places")
+    op.drop_table("broadcast_contents")
     with op.batch_alter_table("state_changes", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_state_changes_establishment_id"))
 
