@@ -41,9 +41,10 @@ from officers.accounts import officers_with
 from officers.permissions import TABLE, Permission, Role
 from reports.codes import Receipts
 from reports.digest import follow_digests
+from reports.escalation import escalate_due
 from reports.forwarding import reporters_chat
 from reports.intake import count_parts, keep_unfinished, withdraw_draft
-from reports.triage import escalate_due, forget_links
+from reports.triage import forget_links
 from unit.policy import Policy
 
 _T = TypeVar("_T")

@@ -12,18 +12,15 @@ from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
-from officers.permissions import Permission, require
-from reports.forwarding import render
+from officers.permissions import Permission
+from reports.facts import OUTCOMES, ReportFacts, ReportState, Stands
+from reports.messages import card_buttons, card_shown, handling_buttons
 from reports.triage import (
-    OUTCOMES,
-    Report,
-    ReportState,
     ask_reporter,
+    card_for_officer,
     close_report,
     count_inbox,
     inbox,
-    officer_buttons,
-    report_for_officer,
     report_to_ask,
     report_to_close,
     take_report,
@@ -37,7 +34,7 @@ async def take(turn: Turn, report_id: str) -> None:
     """The officer answers for the report. Every message that shows it says so, this one with what to do next."""
     report, is_said = await take_report(turn.session, turn.actor, int(report_id), now=turn.now, policy=turn.policy)
     if not is_said:
-        await turn.say("triage.taken", number=report.number, buttons=officer_buttons(report.id))
+        await turn.say("triage.taken", number=report.number, buttons=handling_buttons(report, turn.language))
 
 
 @on("report.ask")
@@ -76,7 +73,7 @@ ASK = conversation.add_flow(
 @on("report.close")
 async def start_closing(turn: Turn, report_id: str) -> None:
     """Say how a report ended."""
-    report = await report_to_close(turn.session, turn.actor, int(report_id))
+    report = await report_to_close(turn.session, turn.actor, int(report_id), now=turn.now)
     await conversation.begin(turn, CLOSE, {"report": report.id, "number": report.number})
 
 
@@ -125,35 +122,29 @@ async def turn_inbox(turn: Turn, number: str) -> None:
 
 async def _inbox_page(turn: Turn, number: int) -> Outgoing:
     page = paging.page_at(number, await count_inbox(turn.session, turn.actor))
-    reports = await inbox(turn.session, turn.actor, limit=page.stop - page.start, offset=page.start)
-    if not reports:
+    found = await inbox(turn.session, turn.actor, now=turn.now, limit=page.stop - page.start, offset=page.start)
+    if not found:
         return from_html(turn.html("inbox.empty"), turn.language)
     lines = "\n".join(
-        f"• {report.number}: {turn.state('report_state', report.state)}, {_when(turn, report)}" for report in reports
+        f"• {report.number}: {turn.state('report_state', report.state)}, {_when(turn, report)}" for report in found
     )
     buttons = tuple(
         (replace(button(turn.language, "button.open", "report.open", report.id, once=False), label=report.number),)
-        for report in reports
+        for report in found
     )
     markup = turn.html("inbox.shown", reports=lines) + paging.foot(turn, page)
     return from_html(markup, turn.language, buttons=(*buttons, *paging.turners(turn, page, "report.inbox_page")))
 
 
-def _when(turn: Turn, report: Report) -> str:
-    at = report.hidden.came_at(turn.now)
+def _when(turn: Turn, report: ReportFacts) -> str:
+    at = report.came_at
     return turn.plain("report.time_unknown") if at is None else say_when(at, turn.policy.zone, turn.language)
 
 
 @on("report.open")
 async def open_one(turn: Turn, report_id: str) -> None:
     """Read one report again."""
-    report = await report_for_officer(turn.session, turn.actor, int(report_id))
-    require(turn.actor, Permission.HANDLE_REPORTS)
-    state = turn.html("triage.state", state=turn.state("report_state", report.state))
-    outgoing = await render(turn.session, report, note=state, now=turn.now, policy=turn.policy)
-    buttons = (
-        ((button(turn.language, "button.take", "report.take", report.id),),)
-        if report.state is ReportState.RECEIVED
-        else officer_buttons(report.id)
-    )
-    await turn.send(replace(outgoing, buttons=buttons))
+    card = await card_for_officer(turn.session, turn.actor, int(report_id), now=turn.now)
+    buttons = card_buttons(card.report, turn.language)
+    notes = [Stands(card.report.state)]
+    await turn.send(card_shown(card, notes, turn.language, zone=turn.policy.zone, buttons=buttons))

@@ -12,24 +12,24 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Outgoing, Recipient
-from channels.wording import button, message
+from conversations.languages import languages_of
 from db.engine import keys_of
 from db.sealing import CannotOpen, padded, unpadded
 from db.statements import changed, insert_ignoring
 from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
 from db.tables.digests import Digest
-from db.tables.reports import Report, ReportState
+from db.tables.reports import Report
 from deliveries.copies import message_id_of
 from deliveries.ledger import open_delivery
 from officers.accounts import OfficerAt, actor_for
 from officers.permissions import Permission
-from texts.times import say_time
+from reports.facts import ReportState
+from reports.messages import counted_elsewhere, waiting_counted
 from unit.policy import Policy
 
 #: So many reports that wait are shown one by one.
@@ -69,12 +69,12 @@ async def shown_one_by_one(
     waiting = await count_waiting(session)
     by_itself = []
     for officer in officers:
-        heap = await _heap(session, officer.chat, now=now)
+        heap = await _heap(session, officer, now=now)
         if heap.cards < FEW or waiting <= FEW:
             heap = replace(heap, cards=heap.cards + 1)
             by_itself.append(officer)
         elif heap.said is None:
-            heap = await _say(session, heap, waiting, now=now, policy=policy)
+            heap = await _say(session, heap, waiting, officer.language, now=now, policy=policy)
         await _keep(session, heap)
     return by_itself
 
@@ -86,11 +86,12 @@ async def follow_digests(session: AsyncSession, *, now: datetime, policy: Policy
     if not heaps:
         return
     waiting = await count_waiting(session)
+    languages = await languages_of(session, [heap.chat for heap in heaps])
     for heap in heaps:
         if not await _is_followed(session, heap, now=now):
             await session.execute(delete(Digest).where(Digest.chat == _filed_under(session, heap.chat)))
         elif heap.said_at is not None and heap.said != waiting and not now - EVERY < heap.said_at <= now:
-            await _say_again(session, heap, waiting, now=now, policy=policy)
+            await _say_again(session, heap, waiting, languages[heap.chat], now=now, policy=policy)
 
 
 async def count_waiting(session: AsyncSession) -> int:
@@ -107,21 +108,23 @@ async def _is_followed(session: AsyncSession, heap: Heap, *, now: datetime) -> b
     return (await actor_for(session, heap.chat)).may(Permission.HANDLE_REPORTS)
 
 
-async def _heap(session: AsyncSession, chat: Recipient, *, now: datetime) -> Heap:
-    row = await session.get(Digest, _filed_under(session, chat), populate_existing=True)
+async def _heap(session: AsyncSession, officer: OfficerAt, *, now: datetime) -> Heap:
+    row = await session.get(Digest, _filed_under(session, officer.chat), populate_existing=True)
     heap = await _open(session, row) if row is not None else None
     # Also when the clock was set back.
     if heap is not None and heap.began_at <= now < heap.began_at + WINDOW:
         return heap
     if heap is not None:
-        await _point_on(session, heap, now=now)
-    return Heap(chat, secrets.token_hex(8), now)
+        await _point_on(session, heap, officer.language, now=now)
+    return Heap(officer.chat, secrets.token_hex(8), now)
 
 
-async def _say(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> Heap:
+async def _say(
+    session: AsyncSession, heap: Heap, waiting: int, language: str, *, now: datetime, policy: Policy
+) -> Heap:
     await open_delivery(
         session,
-        message("vi", "digest.waiting", buttons=_buttons(), n=waiting, time=say_time(now, policy.zone)),
+        waiting_counted(waiting, language, at=now, zone=policy.zone),
         to=heap.chat,
         key=heap.origin,
         origin=heap.origin,
@@ -132,24 +135,23 @@ async def _say(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime
     return replace(heap, said=waiting, said_at=now)
 
 
-async def _point_on(session: AsyncSession, heap: Heap, *, now: datetime) -> None:
+async def _point_on(session: AsyncSession, heap: Heap, language: str, *, now: datetime) -> None:
     """A digest that counts no more says so, and that what comes after it counts."""
     shown = await _shown(session, heap)
     if shown is not None:
-        said = replace(message("vi", "digest.older", buttons=_buttons()), brief="")
         # Who has deleted it needs no word of that.
-        await _rewrite(session, heap, said, shown, purpose=None, now=now)
+        await _rewrite(session, heap, counted_elsewhere(language), shown, purpose=None, now=now)
 
 
-async def _say_again(session: AsyncSession, heap: Heap, waiting: int, *, now: datetime, policy: Policy) -> None:
+async def _say_again(
+    session: AsyncSession, heap: Heap, waiting: int, language: str, *, now: datetime, policy: Policy
+) -> None:
     """Edit the digest, once it has arrived and while an earlier edit of it does not wait."""
     shown = await _shown(session, heap)
     if shown is None or await _is_being_rewritten(session, heap):
         return
-    key, buttons = ("digest.waiting", _buttons()) if waiting else ("digest.none", ())
-    said = message("vi", key, buttons=buttons, n=waiting, time=say_time(now, policy.zone))
-    # Where messages cannot be changed the next digest says it.
-    await _rewrite(session, heap, replace(said, brief=""), shown, now=now)
+    said = waiting_counted(waiting, language, at=now, zone=policy.zone)
+    await _rewrite(session, heap, said, shown, now=now)
     await _keep(session, replace(heap, said=waiting, said_at=now))
 
 
@@ -164,7 +166,8 @@ async def _rewrite(
 ) -> None:
     await open_delivery(
         session,
-        said,
+        # Where messages cannot be changed the next digest says it.
+        replace(said, brief=""),
         to=heap.chat,
         key=f"{heap.origin}/{now.isoformat()}",
         origin=heap.origin,
@@ -188,10 +191,6 @@ async def _is_being_rewritten(session: AsyncSession, heap: Heap) -> bool:
 
 
 _ON_ITS_WAY = (DeliveryState.PENDING, DeliveryState.SENDING)
-
-
-def _buttons() -> Any:
-    return ((button("vi", "button.inbox", "report.inbox", once=False),),)
 
 
 async def _keep(session: AsyncSession, heap: Heap) -> None:

@@ -1,9 +1,8 @@
-"""What officers are shown of a report, and whom it goes to. Always our own rendering, never the reporter's message."""
+"""What officers are shown of a report, and whom it goes to."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any, cast, get_args
 
@@ -11,36 +10,37 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, MediaKind, Outgoing, Point, Recipient
-from channels.wording import Rows, button, from_html, html, plain
 from db.engine import keys_of
 from db.sealing import CannotOpen
 from db.statements import erase_rows
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
-from db.tables.reports import Report, ReportLink, ReportPart, ReportState
+from db.tables.reports import Report, ReportLink, ReportPart
 from deliveries.copies import message_id_of
 from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
 from officers import roster
 from officers.accounts import OfficerAt, officers_who_may, officers_with
 from officers.permissions import Permission
 from reports.digest import shown_one_by_one
+from reports.facts import (
+    Card,
+    Closed,
+    FoundInCopy,
+    GoesOn,
+    NobodyOnDuty,
+    Note,
+    ReportBody,
+    ReportFacts,
+    ReportState,
+    Taken,
+    Untaken,
+)
+from reports.messages import card_rewritten, card_shown, handling_buttons, take_button
 from reports.sealing import ReportBox, open_link
-from texts.catalogue import Html
-from texts.times import say_time
 from unit.policy import Policy
 
 #: Who is asked when nobody takes a report: the other duty officers, the commanders, everybody.
 LAST_STEP = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ReportBody:
-    """A report as officers may see it; `unreadable` parts were damaged, or their key is off the ring."""
-
-    texts: tuple[str, ...]
-    attachments: tuple[Attachment, ...]
-    point: Point | None
-    unreadable: int = 0
 
 
 async def read_report(session: AsyncSession, report: Report) -> ReportBody:
@@ -86,10 +86,10 @@ def _value_of(box: ReportBox, part: ReportPart) -> dict[str, Any] | None:
 async def forward_first(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
     """Queue a new report to everybody on duty; to the administrators, with a word, when nobody is."""
     officers = await roster.on_duty(session, at=now)
-    note = ""
+    note = None
     if not officers:
         officers = await roster.fallback(session)
-        note = html("vi", "forward.no_one_on_duty")
+        note = NobodyOnDuty()
     report.escalation_step = 0
     report.escalates_at = now + policy.escalation_for(report.urgent)[0]
     await _forward(session, report, officers, note=note, now=now, policy=policy)
@@ -113,11 +113,9 @@ def _next_deadline(report: Report, *, now: datetime, policy: Policy) -> datetime
     return min(max(at, now), now + deadlines[step] - deadlines[step - 1])
 
 
-def _waited(report: Report, now: datetime) -> str:
+def _waited(report: Report, now: datetime) -> Untaken:
     came_at = report.hidden.came_at(now)
-    if came_at is None:
-        return html("vi", "forward.nobody_took_unknown")
-    return html("vi", "forward.nobody_took", minutes=max(0, int((now - came_at).total_seconds() // 60)))
+    return Untaken(None if came_at is None else max(0, int((now - came_at).total_seconds() // 60)))
 
 
 async def ask_about(session: AsyncSession, report: Report, *, now: datetime, policy: Policy) -> None:
@@ -127,27 +125,26 @@ async def ask_about(session: AsyncSession, report: Report, *, now: datetime, pol
     # A step further than anything the copy has shown or the lost time may have.
     report.escalation_step += 1
     report.escalates_at = now + deadlines[0]
-    await _forward(session, report, officers, note=html("vi", "restored.report"), now=now, policy=policy)
+    await _forward(session, report, officers, note=FoundInCopy(), now=now, policy=policy)
 
 
 async def rewrite_forwards(
     session: AsyncSession,
     report: Report,
-    line: str,
+    note: Taken | Closed,
     *,
-    mine: Recipient | None,
-    buttons: Rows,
+    mine: Recipient | None = None,
     now: datetime,
     policy: Policy,
 ) -> set[Recipient]:
     """Write what happened into every message that showed the report, and take its buttons away; those that wait
     are not shown any more.
 
-    The text is written anew with it, so chats of officers who may not read reports any more are left as they are.
+    The text is written anew with it, each in its reader's language, so chats of officers who may not read reports any
+    more are left as they are.
 
     Args:
-        line: Markup of what happened; also what channels without edits say instead.
-        mine: The chat whose copy gets `buttons`: that of the officer who took it.
+        mine: The chat whose copy gets buttons to go on with: that of the officer who took it.
 
     Returns:
         The chats that had it.
@@ -160,26 +157,22 @@ async def rewrite_forwards(
             Delivery.state == DeliveryState.SENT,
         )
     )
-    readers = {officer.chat for officer in await officers_who_may(session, Permission.HANDLE_REPORTS)}
+    may_read = await officers_who_may(session, Permission.HANDLE_REPORTS)
+    languages = {officer.chat: officer.language for officer in may_read}
+    card = await read_card(session, report, now=now)
     done: set[tuple[str, str, str]] = set()
     for delivery in shown:
         chat = Recipient(delivery.channel, delivery.address)
         message_id = message_id_of(session, delivery)
         place = (chat.channel, chat.address, message_id or "")
-        if not message_id or place in done or chat not in readers:
+        if not message_id or place in done or chat not in languages:
             continue
         done.add(place)
-        outgoing = await render(session, report, note=line, now=now, policy=policy)
-        outgoing = replace(
-            outgoing,
-            buttons=buttons if chat == mine else (),
-            brief=from_html(html("vi", "forward.brief", number=report.number, line=Html(line)), "vi").text,
-            attachments=(),
-            point=None,
-        )
+        language = languages[chat]
+        buttons = handling_buttons(card.report, language) if chat == mine else ()
         await open_delivery(
             session,
-            outgoing,
+            card_rewritten(card, note, language, zone=policy.zone, buttons=buttons),
             to=chat,
             key=f"report:{report.id}/shown:{delivery.id}/edit:{now.isoformat()}",
             origin=f"report:{report.id}",
@@ -192,39 +185,31 @@ async def rewrite_forwards(
     return {Recipient(channel, address) for channel, address, _ in done}
 
 
-async def render(session: AsyncSession, report: Report, *, note: str, now: datetime, policy: Policy) -> Outgoing:
-    """The message that shows a report to an officer. Nothing in it tells who sent it."""
-    body = await read_report(session, report)
-    words = "\n\n".join(body.texts)
-    heading = "forward.heading_urgent" if report.urgent else "forward.heading"
-    came_at = report.hidden.came_at(now)
-    time = say_time(came_at, policy.zone) if came_at is not None else plain("vi", "forward.time_unknown")
-    markup = html("vi", heading, number=report.number, time=time)
-    if report.incomplete:
-        markup += "\n" + html("vi", "forward.incomplete")
-    markup += "\n\n" + (html("vi", "forward.body", text=words) if words else html("vi", "forward.no_words"))
-    if body.unreadable:
-        markup += "\n" + html("vi", "forward.unreadable", n=body.unreadable)
-    if body.attachments:
-        markup += "\n" + html("vi", "forward.files", n=len(body.attachments))
-    if body.point is not None:
-        markup += "\n" + html("vi", "forward.point")
-    if note:
-        markup += "\n\n" + note
-    return from_html(markup, "vi", attachments=body.attachments, point=body.point)
+async def read_card(session: AsyncSession, report: Report, *, now: datetime) -> Card:
+    """All that an officer is shown of a report."""
+    return Card(facts_of(report, now=now), await read_report(session, report))
+
+
+def facts_of(report: Report, *, now: datetime) -> ReportFacts:
+    """A report as it stands now, for others; the report must be in a session, whose key ring opens its times."""
+    return ReportFacts(
+        report.id, report.number, report.state, report.urgent, report.incomplete, report.hidden.came_at(now)
+    )
 
 
 async def tell_reporter(
     session: AsyncSession,
     report: Report,
-    key: str,
+    words: Callable[[str], Outgoing],
     *,
     what: str,
     now: datetime,
-    buttons: Rows = (),
-    **params: str | int,
 ) -> bool:
     """Queue a word to whoever sent the report, while the link to them lives; their address stays sealed.
+
+    Args:
+        words: What is said, in the language of the report.
+        what: What it is about; it is said once.
 
     Returns:
         Whether there was anybody to tell.
@@ -234,7 +219,7 @@ async def tell_reporter(
         return False
     await open_delivery(
         session,
-        from_html(html(report.language, key, **params), report.language, buttons=buttons),
+        words(report.language),
         to=chat,
         key=f"report:{report.id}/{what}",
         origin=f"report:{report.id}",
@@ -291,22 +276,21 @@ async def _forward(
     report: Report,
     officers: Iterable[OfficerAt],
     *,
-    note: str,
+    note: Note | None,
     now: datetime,
     policy: Policy,
 ) -> None:
     if report.state is not ReportState.RECEIVED:
         return
-    lines = [note] if note else []
+    notes: list[Note] = [note] if note is not None else []
     if report.escalates_at is not None:
-        minutes = max(1, round((report.escalates_at - now).total_seconds() / 60))
-        lines.append(html("vi", "forward.deadline", minutes=minutes))
-    outgoing = await render(session, report, note="\n".join(lines), now=now, policy=policy)
-    outgoing = replace(outgoing, buttons=((button("vi", "button.take", "report.take", report.id),),))
+        notes.append(GoesOn(max(1, round((report.escalates_at - now).total_seconds() / 60))))
+    card = await read_card(session, report, now=now)
     for officer in await shown_one_by_one(session, report, officers, now=now, policy=policy):
+        buttons = take_button(card.report, officer.language)
         await open_delivery(
             session,
-            outgoing,
+            card_shown(card, notes, officer.language, zone=policy.zone, buttons=buttons),
             to=officer.chat,
             key=f"report:{report.id}/forward:{report.escalation_step}/{officer.chat}",
             origin=f"report:{report.id}",

@@ -1,29 +1,24 @@
-"""What officers do with a report: take it, ask, close it; and what happens when nobody does."""
+"""What officers do with a report: take it, ask, close it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import structlog
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, Point, Recipient
-from channels.wording import Rows, button, html, message
+from conversations.languages import languages_of
 from db.engine import keys_of
 from db.marks import day_mark, days_until
 from db.sealing import CannotOpen, KeyRing
 from db.statements import changed
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
-from db.tables.reports import UNKNOWN_TIME, Hidden, ReportLink
-from db.tables.reports import Report as Report
-from db.tables.reports import ReportState as ReportState
-from db.troubles import each, may_be_tried
+from db.tables.reports import Hidden, Report, ReportLink
 from deliveries.ledger import open_delivery
 from officers import roster
 from officers.accounts import chats_of
@@ -31,34 +26,23 @@ from officers.permissions import Actor, Permission, require
 from reports import forwarding
 from reports.answers import expect_answer, report_to_answer
 from reports.codes import Tried
+from reports.facts import OUTCOMES, Card, Closed, ReportFacts, ReportState, Taken
+from reports.forwarding import facts_of
 from reports.intake import LINK_DAY, File, KeptFile, add_kept, add_point, add_text, keep_file
+from reports.messages import closing_told, more_shown, question_asked, taken_told
 from reports.sealing import Link, open_link, same_chat
-from texts.catalogue import Html
 from texts.markup import clean, is_blank
 from texts.refusal import Refusal
 from texts.times import say_time
 from unit.policy import Policy
 
-log = structlog.get_logger(__name__)
-
 _OPEN = (ReportState.TAKEN, ReportState.VERIFYING)
-OUTCOMES = (ReportState.RESOLVED, ReportState.HANDED_OVER, ReportState.UNFOUNDED)
 QUESTION_LIMIT = 1000
-
-
-def officer_buttons(report_id: int) -> Rows:
-    """What the officer who took a report may do next."""
-    return (
-        (
-            button("vi", "button.ask", "report.ask", report_id, once=False),
-            button("vi", "button.close", "report.close", report_id, once=False),
-        ),
-    )
 
 
 async def take_report(
     session: AsyncSession, actor: Actor, report_id: int, *, now: datetime, policy: Policy
-) -> tuple[Report, bool]:
+) -> tuple[ReportFacts, bool]:
     """Take a report: escalation stops, every officer who saw it is told, and the reporter hears.
 
     Returns:
@@ -80,56 +64,42 @@ async def take_report(
     if won != 1:
         raise await _taken_already(session, report, policy)
     report.hidden = replace(report.hidden, taken_at=now, escalates_at=None)
-    line = html("vi", "forward.taken", name=actor.name, time=say_time(now, policy.zone))
+    taken = facts_of(report, now=now)
     rewritten = await forwarding.rewrite_forwards(
-        session, report, line, mine=actor.chat, buttons=officer_buttons(report.id), now=now, policy=policy
+        session, report, Taken(actor.name, now), mine=actor.chat, now=now, policy=policy
     )
     await forwarding.tell_reporter(
-        session,
-        report,
-        "report.taken",
-        what="taken",
-        buttons=((button(report.language, "button.stop", "report.stop", report.id),),),
-        now=now,
-        number=report.number,
-        time=say_time(now, policy.zone),
+        session, report, lambda language: taken_told(taken, language, at=now, zone=policy.zone), what="taken", now=now
     )
-    return report, actor.chat in rewritten
+    return taken, actor.chat in rewritten
 
 
-async def ask_reporter(session: AsyncSession, actor: Actor, report_id: int, question: str, *, now: datetime) -> Report:
+async def ask_reporter(
+    session: AsyncSession, actor: Actor, report_id: int, question: str, *, now: datetime
+) -> ReportFacts:
     """Send a question to the reporter, who answers with a button or by code.
 
     Raises:
         Refusal: may not; not open; the reporter ended contact (`report.no_contact`); nothing or too much is asked.
     """
-    report = await report_to_close(session, actor, report_id)
+    report = await _open_report(session, actor, report_id)
     question = clean(question).strip()
     if is_blank(question):
         raise Refusal("text.empty")
     if len(question) > QUESTION_LIMIT:
         raise Refusal("text.too_long", limit=QUESTION_LIMIT, length=len(question))
-    what = f"question/{uuid4().hex}"
+    asked = facts_of(report, now=now)
     told = await forwarding.tell_reporter(
         session,
         report,
-        "report.question",
-        what=what,
-        buttons=(
-            (
-                button(report.language, "button.answer", "report.answer", report.id, once=False),
-                # Asks once more: where buttons are numbers, a number may be meant as the answer.
-                button(report.language, "button.stop", "report.stop_ask", report.id, once=False),
-            ),
-        ),
+        lambda language: question_asked(asked, question, language),
+        what=f"question/{uuid4().hex}",
         now=now,
-        number=report.number,
-        question=question,
     )
     if not told:
         raise Refusal("report.no_contact", number=report.number)
     await expect_answer(session, report, now=now)
-    return report
+    return asked
 
 
 async def add_answer(
@@ -160,16 +130,13 @@ async def add_answer(
         await add_point(session, report, point, now=now)
     else:
         await add_text(session, report, text, now=now, kind="more")
-    chats = await chats_of(session, report.taken_by) if report.taken_by else []
-    if not chats:
-        chats = [officer.chat for officer in await roster.on_duty(session, at=now) or await roster.fallback(session)]
-    take: Rows = ((button("vi", "button.take", "report.take", report.id),),)
-    buttons = take if report.state is ReportState.RECEIVED else officer_buttons(report.id)
-    words = clean(text).strip()
-    key = "forward.more" if words else "forward.more_wordless"
-    said = message("vi", key, buttons=buttons, number=report.number, text=words)
-    which = uuid4().hex
-    for chat in chats:
+    readers = await languages_of(session, await chats_of(session, report.taken_by)) if report.taken_by else {}
+    if not readers:
+        others = await roster.on_duty(session, at=now) or await roster.fallback(session)
+        readers = {officer.chat: officer.language for officer in others}
+    facts, which = facts_of(report, now=now), uuid4().hex
+    for chat, language in readers.items():
+        said = more_shown(facts, clean(text).strip(), language)
         await open_delivery(
             session,
             replace(said, attachments=attachments, point=point),
@@ -179,12 +146,12 @@ async def add_answer(
             lane=Lane.REPORT,
             now=now,
         )
-    return bool(chats)
+    return bool(readers)
 
 
 async def close_report(
     session: AsyncSession, actor: Actor, report_id: int, outcome: ReportState, *, now: datetime, policy: Policy
-) -> Report:
+) -> ReportFacts:
     """Close a report with an outcome and tell the reporter.
 
     Raises:
@@ -192,7 +159,7 @@ async def close_report(
     """
     if outcome not in OUTCOMES:
         raise Refusal("button.unknown")
-    report = await report_to_close(session, actor, report_id)
+    report = await _open_report(session, actor, report_id)
     won = await changed(
         session, update(Report).where(Report.id == report_id, Report.state.in_(_OPEN)).values(state=outcome)
     )
@@ -200,83 +167,12 @@ async def close_report(
         raise Refusal("report.not_open", number=report.number)
     await session.refresh(report)
     report.closed_at = now
-    line = html(
-        "vi",
-        "forward.closed",
-        name=actor.name,
-        time=say_time(now, policy.zone),
-        outcome=Html(html("vi", f"outcome.{outcome}")),
-    )
-    await forwarding.rewrite_forwards(session, report, line, mine=None, buttons=(), now=now, policy=policy)
+    closed = facts_of(report, now=now)
+    await forwarding.rewrite_forwards(session, report, Closed(actor.name, now, outcome), now=now, policy=policy)
     await forwarding.tell_reporter(
-        session, report, f"report.closed_{outcome}", what="closed", now=now, number=report.number
+        session, report, lambda language: closing_told(closed, outcome, language), what="closed", now=now
     )
-    return report
-
-
-async def escalate_due(session: AsyncSession, *, now: datetime, policy: Policy, limit: int = 50) -> int:
-    """Pass on the reports nobody took in time; returns how many."""
-    due = await session.scalars(
-        select(Report)
-        .where(
-            Report.id.in_(await _overdue(session, now=now, policy=policy, limit=limit)),
-            Report.state == ReportState.RECEIVED,
-        )
-        .with_for_update(skip_locked=True)
-    )
-
-    async def escalate_one(report: Report) -> None:
-        _mend(report, now)
-        await forwarding.escalate(session, report, now=now, policy=policy)
-
-    overdue = [r for r in sorted(due, key=_urgency) if _is_overdue(r.hidden, policy.escalation_for(r.urgent), now)]
-    return await each(session, "report", overdue, escalate_one, now=now)
-
-
-async def _overdue(session: AsyncSession, *, now: datetime, policy: Policy, limit: int) -> list[int]:
-    """The reports that go on now. When is sealed: those that wait and have not gone to everybody are opened."""
-    keys = keys_of(session)
-    waiting = await session.execute(
-        select(Report.id, Report.urgent, Report.number, Report.sealed).where(
-            Report.state == ReportState.RECEIVED,
-            Report.escalation_step < forwarding.LAST_STEP,
-            may_be_tried("report", Report.id, now=now),
-        )
-    )
-    opened = [(row.id, row.urgent, Hidden.open(keys, row.number, row.sealed)) for row in waiting]
-    due = [
-        (not urgent, _deadline(hidden), which)
-        for which, urgent, hidden in opened
-        if _is_overdue(hidden, policy.escalation_for(urgent), now)
-    ]
-    return [which for *_, which in sorted(due)[:limit]]
-
-
-def _is_overdue(hidden: Hidden, deadlines: Sequence[timedelta], now: datetime) -> bool:
-    """Whether a report goes on now; one whose times cannot be read or cannot be right does, for nobody knows how long
-    it has waited."""
-    if hidden.escalates_at is None:
-        return False
-    is_wrong = hidden.is_ahead(now) or hidden.escalates_at > now + max(deadlines)
-    return is_wrong or hidden.escalates_at <= now
-
-
-def _deadline(hidden: Hidden) -> datetime:
-    return hidden.escalates_at or hidden.started_at
-
-
-def _urgency(report: Report) -> tuple[bool, datetime]:
-    return not report.urgent, _deadline(report.hidden)
-
-
-def _mend(report: Report, now: datetime) -> None:
-    """Let a report whose times cannot be read, or that came while the clock was ahead, count from now: it goes on like
-    any other; people are told that nobody knows when it came. What was damaged is logged once."""
-    hidden = report.hidden
-    if not hidden.is_readable:
-        log.error("report_times_unreadable", report=report.number)
-    if not hidden.is_readable or hidden.is_ahead(now):
-        report.hidden = replace(hidden, started_at=UNKNOWN_TIME, received_at=now, escalates_at=now)
+    return closed
 
 
 async def tried_report(session: AsyncSession, tried: Tried, *, policy: Policy) -> Report:
@@ -338,7 +234,9 @@ def _links_of(days: list[str]) -> Select[Any]:
     return select(ReportLink.report_id).where(ReportLink.day.in_(days))
 
 
-async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10, offset: int = 0) -> list[Report]:
+async def inbox(
+    session: AsyncSession, actor: Actor, *, now: datetime, limit: int = 10, offset: int = 0
+) -> list[ReportFacts]:
     """Reports that wait for somebody or are open, urgent and oldest first."""
     require(actor, Permission.HANDLE_REPORTS)
     keys = keys_of(session)
@@ -353,7 +251,7 @@ async def inbox(session: AsyncSession, actor: Actor, *, limit: int = 10, offset:
         order[row.id] = (row.taken_by is not None, not row.urgent, hidden.received_at or hidden.started_at)
     first = sorted(order, key=lambda which: order[which])[offset : offset + limit]
     found = await session.scalars(select(Report).where(Report.id.in_(first)))
-    return sorted(found, key=lambda report: first.index(report.id))
+    return [facts_of(report, now=now) for report in sorted(found, key=lambda report: first.index(report.id))]
 
 
 async def count_inbox(session: AsyncSession, actor: Actor) -> int:
@@ -363,8 +261,12 @@ async def count_inbox(session: AsyncSession, actor: Actor) -> int:
     return await session.scalar(select(func.count()).select_from(Report).where(waiting)) or 0
 
 
-async def report_for_officer(session: AsyncSession, actor: Actor, report_id: int) -> Report:
-    """A report an officer may read; raises Refusal."""
+async def card_for_officer(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime) -> Card:
+    """All of a report, for an officer who may read it; raises Refusal."""
+    return await forwarding.read_card(session, await _report_for(session, actor, report_id), now=now)
+
+
+async def _report_for(session: AsyncSession, actor: Actor, report_id: int) -> Report:
     require(actor, Permission.HANDLE_REPORTS)
     report = await session.get(Report, report_id)
     if report is None or report.state is ReportState.DRAFT:
@@ -384,20 +286,24 @@ def _opened(keys: KeyRing, number: str, sealed: bytes) -> Link | None:
         return None
 
 
-async def report_to_close(session: AsyncSession, actor: Actor, report_id: int) -> Report:
+async def report_to_close(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime) -> ReportFacts:
     """A report an officer has taken and not yet closed; raises Refusal (`report.not_open`)."""
-    report = await report_for_officer(session, actor, report_id)
+    return facts_of(await _open_report(session, actor, report_id), now=now)
+
+
+async def _open_report(session: AsyncSession, actor: Actor, report_id: int) -> Report:
+    report = await _report_for(session, actor, report_id)
     if report.state not in _OPEN:
         raise Refusal("report.not_open", number=report.number)
     return report
 
 
-async def report_to_ask(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime) -> Report:
+async def report_to_ask(session: AsyncSession, actor: Actor, report_id: int, *, now: datetime) -> ReportFacts:
     """An open report whose reporter can still be asked; raises Refusal (`report.not_open`, `report.no_contact`)."""
-    report = await report_to_close(session, actor, report_id)
+    report = await _open_report(session, actor, report_id)
     if await forwarding.reporters_chat(session, report, now=now) is None:
         raise Refusal("report.no_contact", number=report.number)
-    return report
+    return facts_of(report, now=now)
 
 
 async def _taken_already(session: AsyncSession, report: Report, policy: Policy) -> Refusal:

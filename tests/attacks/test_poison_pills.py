@@ -198,14 +198,14 @@ async def _curse(world: World, monkeypatch: pytest.MonkeyPatch, number: str) -> 
     """One report that nothing can be done with: a fault nobody foresaw."""
     from reports import forwarding
 
-    render = forwarding.render
+    read_card = forwarding.read_card
 
     async def cursed(session, report, **more):
         if report.number == number:
             raise _Cursed(report.number)
-        return await render(session, report, **more)
+        return await read_card(session, report, **more)
 
-    monkeypatch.setattr(forwarding, "render", cursed)
+    monkeypatch.setattr(forwarding, "read_card", cursed)
 
 
 async def test_a_report_that_cannot_be_escalated_keeps_no_other_and_is_parked_told_and_mended(

@@ -13,6 +13,7 @@ from db.tables.deliveries import Content, Delivery, Lane, MediaRow
 from db.tables.reports import Report, ReportLink, ReportPart, ReportState
 from officers.permissions import Role
 from reports.codes import NoReceiptReady, Receipt, Receipts, candidates, whose
+from reports.escalation import escalate_due
 from reports.forwarding import read_report
 from reports.intake import (
     LINK_LIFETIME,
@@ -31,11 +32,10 @@ from reports.sealing import code_fits, codes_in, hash_code, new_code, read_code,
 from reports.triage import (
     add_answer,
     ask_reporter,
+    card_for_officer,
     close_report,
-    escalate_due,
     forget_links,
     inbox,
-    report_for_officer,
     stop_contact,
     take_report,
 )
@@ -326,16 +326,16 @@ async def test_who_may_not_handle_reports_reads_and_takes_none(sessions, handed_
     actor = await make.officer(DUTY, role)
     which = await handed_in()
     assert await refusal(sessions, lambda s: take_report(s, actor, which, now=now, policy=POLICY)) == "refused.role"
-    assert await refusal(sessions, lambda s: report_for_officer(s, actor, which)) == "refused.role"
-    assert await refusal(sessions, lambda s: inbox(s, actor)) == "refused.role"
+    assert await refusal(sessions, lambda s: card_for_officer(s, actor, which, now=now)) == "refused.role"
+    assert await refusal(sessions, lambda s: inbox(s, actor, now=now)) == "refused.role"
 
 
-async def test_a_draft_is_shown_to_nobody(sessions, written, make):
+async def test_a_draft_is_shown_to_nobody(sessions, written, make, now):
     actor = await make.officer(DUTY, Role.DUTY)
     which = await written()
-    assert await refusal(sessions, lambda s: report_for_officer(s, actor, which)) == "report.unknown"
+    assert await refusal(sessions, lambda s: card_for_officer(s, actor, which, now=now)) == "report.unknown"
     async with sessions.reading() as session:
-        assert await inbox(session, actor) == []
+        assert await inbox(session, actor, now=now) == []
 
 
 async def test_only_a_taken_report_is_asked_about_and_closed(sessions, handed_in, make, now):
@@ -443,4 +443,4 @@ async def test_the_inbox_shows_what_waits_first_and_urgent_before_the_rest(sessi
     urgent = await handed_in(code="3" * 16, urgent=True)
     await take(sessions, actor, taken, now)
     async with sessions.reading() as session:
-        assert [report.id for report in await inbox(session, actor)] == [urgent, calm, taken]
+        assert [report.id for report in await inbox(session, actor, now=now)] == [urgent, calm, taken]

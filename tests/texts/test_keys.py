@@ -13,7 +13,7 @@ from establishments.registration import EstablishmentState, Kind
 from handlers.buttons import verbs
 from handlers.routes import COMMANDS, Command
 from officers.permissions import Role
-from reports.triage import OUTCOMES, ReportState
+from reports.facts import OUTCOMES, ReportState
 from texts.catalogue import LANGUAGES, Catalogue
 from texts.markup import utf16_len
 
