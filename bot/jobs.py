@@ -334,7 +334,7 @@ async def tell_of_troubles(session: AsyncSession, *, now: datetime) -> None:
         for officer in await officers_with(session, roles):
             await ledger.open_delivery(
                 session,
-                said,
+                said(officer.language),
                 to=officer.chat,
                 key=f"trouble:{parked.reference}/{officer.chat}",
                 origin="trouble",
@@ -343,12 +343,16 @@ async def tell_of_troubles(session: AsyncSession, *, now: datetime) -> None:
             )
 
 
-async def _said_of(session: AsyncSession, parked: Parked) -> Outgoing:
-    reference = parked.reference
+async def _said_of(session: AsyncSession, parked: Parked) -> Callable[[str], Outgoing]:
+    """What is said of a trouble, in a language."""
+
+    def said(key: str, number: str = "") -> Callable[[str], Outgoing]:
+        return lambda language: message(language, key, number=number, reference=parked.reference)
+
     if parked.kind == "report" and (report := await session.get(Report, int(parked.item))):
-        return message("vi", "trouble.report", number=report.number, reference=reference)
+        return said("trouble.report", report.number)
     if parked.kind == ledger.CARD and (report := await session.get(Report, int(parked.item))):
-        return message("vi", "trouble.card", number=report.number, reference=reference)
+        return said("trouble.card", report.number)
     if parked.kind == "notice" and (notice := await session.get(Notice, int(parked.item))):
-        return message("vi", "trouble.notice", number=notice.number, reference=reference)
-    return message("vi", "trouble.other", reference=reference)
+        return said("trouble.notice", notice.number)
+    return said("trouble.other")

@@ -94,11 +94,10 @@ async def _ask_about_reports(session: AsyncSession, *, now: datetime, policy: Po
 
 
 async def _tell(session: AsyncSession, found: Found, *, now: datetime) -> None:
-    said = message("vi", "restored.told", unknown=found.unknown, reports=found.reports)
     for officer in await officers_with(session, {Role.ADMIN}):
         await open_delivery(
             session,
-            said,
+            message(officer.language, "restored.told", unknown=found.unknown, reports=found.reports),
             to=officer.chat,
             key=f"restored:{now.isoformat()}/{officer.chat}",
             origin="restored",

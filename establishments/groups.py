@@ -9,16 +9,14 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, String, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.wording import plain
 from db.statements import insert_ignoring
 from db.tables.establishments import (
     Contact,
     Establishment,
-    EstablishmentState,
     Group,
     GroupMember,
-    Kind,
 )
+from establishments.facts import AudienceSize, EstablishmentState, GroupChoice, GroupFacts, Kind, Member
 from establishments.registration import short_text
 from officers.permissions import Actor, Permission, require
 from texts.folding import fold
@@ -32,33 +30,6 @@ _PART = 250
 
 
 @dataclass(frozen=True, slots=True)
-class GroupChoice:
-    """A group an officer may choose. `key` is `all`, `kind:<kind>`, `area:<id>` or `group:<id>`."""
-
-    key: str
-    name: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An establishment a notice is for; `connected` says whether any chat speaks for it."""
-
-    establishment_id: int
-    name: str
-    address: str
-    connected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AudienceSize:
-    """How many establishments a notice is for, and for how many of them any chat speaks."""
-
-    places: int
-    connected: int
-
-
-@dataclass(frozen=True, slots=True)
 class AudiencePart:
     """Some of an audience: `ids` are those of its establishments, joined by commas, `size` how many they are."""
 
@@ -67,11 +38,11 @@ class AudiencePart:
     ids: str
 
 
-async def group_choices(session: AsyncSession, language: str = "vi") -> list[GroupChoice]:
+async def group_choices(session: AsyncSession) -> list[GroupChoice]:
     """Every group that has somebody in it: all, by hand, by kind, by area."""
     listed = Establishment.state.in_(_LISTED)
     total = await session.scalar(select(func.count()).select_from(Establishment).where(listed)) or 0
-    choices = [GroupChoice(ALL, plain(language, "group.all"), total)]
+    choices = [GroupChoice(ALL, None, total)]
     by_hand = await session.execute(
         select(Group.id, Group.name, func.count(Establishment.id))
         .outerjoin(GroupMember, GroupMember.group_id == Group.id)
@@ -82,9 +53,7 @@ async def group_choices(session: AsyncSession, language: str = "vi") -> list[Gro
     choices += [GroupChoice(f"group:{group_id}", name, size) for group_id, name, size in by_hand]
     kinds = await session.execute(select(Establishment.kind, func.count()).where(listed).group_by(Establishment.kind))
     sizes = {row[0]: row[1] for row in kinds}
-    choices += [
-        GroupChoice(f"kind:{kind}", plain(language, f"kind.{kind}"), sizes[kind]) for kind in Kind if kind in sizes
-    ]
+    choices += [GroupChoice(f"kind:{kind}", None, sizes[kind]) for kind in Kind if kind in sizes]
     areas = await session.execute(
         select(Establishment.area_id, func.count()).where(listed).group_by(Establishment.area_id)
     )
@@ -97,17 +66,15 @@ async def group_choices(session: AsyncSession, language: str = "vi") -> list[Gro
     return choices
 
 
-async def group_name(session: AsyncSession, key: str, language: str = "vi") -> str:
-    """What people call the group behind a key."""
+async def group_name(session: AsyncSession, key: str) -> str | None:
+    """What people have called the group behind a key; None for all and for a kind (see messages.group_named)."""
     what, _, which = key.partition(":")
-    if what == "kind":
-        return plain(language, f"kind.{which}")
     if what == "area":
         return await area_name(session, int(which))
     if what == "group":
         group = await session.get(Group, int(which))
         return group.name if group else ""
-    return plain(language, "group.all")
+    return None
 
 
 async def members(session: AsyncSession, audience: str, *, limit: int | None = None, offset: int = 0) -> list[Member]:
@@ -147,7 +114,7 @@ async def audience_parts(session: AsyncSession, audience: str) -> tuple[Audience
 
 async def make_group(
     session: AsyncSession, actor: Actor, *, name: str, establishment_ids: Sequence[int] = (), now: datetime
-) -> Group:
+) -> GroupFacts:
     """Make a hand-picked group.
 
     Raises:
@@ -160,16 +127,16 @@ async def make_group(
     await session.flush()
     for establishment_id in establishment_ids:
         await add_member(session, actor, group.id, establishment_id)
-    return group
+    return GroupFacts(group.id, group.name)
 
 
-async def rename_group(session: AsyncSession, actor: Actor, group_id: int, *, name: str) -> Group:
+async def rename_group(session: AsyncSession, actor: Actor, group_id: int, *, name: str) -> GroupFacts:
     """Give a hand-picked group another name; raises Refusal as `make_group` does."""
     require(actor, Permission.MANAGE_GROUPS)
     name = await _free_name(session, name, beside=group_id)
     group = await session.get_one(Group, group_id)
     group.name, group.folded = name, fold(name)
-    return group
+    return GroupFacts(group.id, group.name)
 
 
 async def _free_name(session: AsyncSession, typed: str, *, beside: int | None = None) -> str:

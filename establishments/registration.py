@@ -5,31 +5,25 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Outgoing, Recipient
-from channels.wording import button, from_html, html, message, plain
-from conversations.languages import language_of
+from channels.port import Recipient
+from conversations.languages import languages_of
 from db.engine import owe_erasure
 from db.statements import changed
 from db.tables.deliveries import Lane
-from db.tables.establishments import Contact, ContactRole, StateChange
-from db.tables.establishments import Establishment as Establishment
-from db.tables.establishments import EstablishmentState as EstablishmentState
-from db.tables.establishments import Kind as Kind
+from db.tables.establishments import Contact, ContactRole, Establishment, StateChange
 from deliveries.ledger import open_delivery
-from officers.accounts import officers_who_may
-from officers.cards import close_cards, show_card
+from establishments.facts import Application, Decision, EstablishmentState, PlaceFacts, Withdrawn
+from establishments.messages import decision_told
+from establishments.requests import ask_officers, close_requests, facts_of
 from officers.permissions import Actor, Permission, require
 from texts.folding import fold
 from texts.markup import clean, is_blank
-from texts.phones import say_phone
 from texts.refusal import Refusal
-from unit.areas import area_name
 
 #: The wording of the consent an owner gives; a changed wording gets a new version.
 CONSENT_VERSION = "2026-11"
@@ -41,17 +35,6 @@ MOST_WAITING = 10
 #: First letters of deep-link payloads: an establishment's own link, and a colleague's.
 PLACE_PREFIX = "c"
 _CODE = re.compile(r"cs-(\d{1,9})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """What an owner tells about a place."""
-
-    kind: Kind
-    name: str
-    address: str
-    phone: str | None
-    area_id: int | None
 
 
 def short_text(text: str, *, limit: int) -> str:
@@ -66,7 +49,7 @@ def short_text(text: str, *, limit: int) -> str:
 
 async def apply_for(
     session: AsyncSession, application: Application, *, by: Recipient, language: str, now: datetime
-) -> Establishment:
+) -> PlaceFacts:
     """Store an owner's application with their consent, and ask the officers who may decide.
 
     Raises:
@@ -120,8 +103,9 @@ async def apply_for(
             establishment_id=place.id, channel=by.channel, address=by.address, role=ContactRole.OWNER, created_at=now
         )
     )
-    await _ask_officers(session, place, now=now)
-    return place
+    applied = facts_of(place)
+    await ask_officers(session, applied, now=now)
+    return applied
 
 
 async def invite_place(session: AsyncSession, actor: Actor, establishment_id: int) -> str:
@@ -144,8 +128,12 @@ def new_invite(place: Establishment) -> str:
     return payload
 
 
-async def place_for(session: AsyncSession, payload: str) -> Establishment:
+async def place_for(session: AsyncSession, payload: str) -> PlaceFacts:
     """The establishment a link was made for; raises Refusal (`place.link_dead`)."""
+    return facts_of(await _place_for(session, payload))
+
+
+async def _place_for(session: AsyncSession, payload: str) -> Establishment:
     place = (
         await session.execute(select(Establishment).where(Establishment.invite_hash == _hash(payload)))
     ).scalar_one_or_none()
@@ -154,12 +142,12 @@ async def place_for(session: AsyncSession, payload: str) -> Establishment:
     return place
 
 
-async def join_by_link(session: AsyncSession, payload: str, *, by: Recipient, now: datetime) -> Establishment:
+async def join_by_link(session: AsyncSession, payload: str, *, by: Recipient, now: datetime) -> PlaceFacts:
     """One tap of consent: the chat speaks for the establishment the link was made for, which is active from now on.
 
     The link itself shows that an officer knows the place, so nobody needs to approve; it works once.
     """
-    place = await place_for(session, payload)
+    place = await _place_for(session, payload)
     won = await changed(
         session,
         update(Establishment)
@@ -172,7 +160,7 @@ async def join_by_link(session: AsyncSession, payload: str, *, by: Recipient, no
     place.consented_at = now
     await _change(session, place, EstablishmentState.ACTIVE, now=now)
     await add_contact(session, place.id, by, role=ContactRole.OWNER, now=now)
-    return place
+    return facts_of(place)
 
 
 async def add_contact(
@@ -208,7 +196,7 @@ async def decide(
     reason: str = "",
     pressed: int | None = None,
     now: datetime,
-) -> Establishment:
+) -> PlaceFacts:
     """Approve or reject an application and tell its contacts; the first officer's word counts, and the cards of all
     others say so.
 
@@ -234,34 +222,31 @@ async def decide(
     session.add(
         StateChange(establishment_id=place.id, state=state, officer_id=officer_id, reason=reason or None, at=now)
     )
-    for contact in await contacts_of(session, place.id):
-        language = await language_of(session, Recipient(contact.channel, contact.address))
-        said = (
-            message(language, "enrol.approved", name=place.name, code=place.code)
-            if approve
-            else message(language, "enrol.rejected", name=place.name, code=place.code, reason=reason)
-        )
+    decided, decision = facts_of(place), Decision(actor.name, approve, reason)
+    await _tell_contacts(session, decided, decision, now=now)
+    await close_requests(session, decided, decision, decided_in=actor.chat, pressed=pressed, now=now)
+    return decided
+
+
+async def _tell_contacts(session: AsyncSession, place: PlaceFacts, decision: Decision, *, now: datetime) -> None:
+    contacts = {
+        Recipient(contact.channel, contact.address): contact.id for contact in await contacts_of(session, place.id)
+    }
+    for chat, language in (await languages_of(session, contacts)).items():
         await open_delivery(
             session,
-            said,
-            to=Recipient(contact.channel, contact.address),
-            key=f"place:{place.id}/{state}/{contact.id}/{now.isoformat()}",
+            decision_told(place, decision, language),
+            to=chat,
+            key=f"place:{place.id}/{place.state}/{contacts[chat]}/{now.isoformat()}",
             origin=f"place:{place.id}",
             lane=Lane.REPLY,
             now=now,
         )
-    line = (
-        html("vi", "approval.approved", name=actor.name, code=place.code)
-        if approve
-        else html("vi", "approval.rejected_by", name=actor.name, code=place.code, reason=reason)
-    )
-    await _close_requests(session, place, line, decided_in=actor.chat, pressed=pressed, now=now)
-    return place
 
 
 async def leave(
     session: AsyncSession, chat: Recipient, establishment_id: int, *, now: datetime, forget: bool = False
-) -> Establishment:
+) -> PlaceFacts:
     """Take a chat off an establishment; the last contact to go takes the establishment with it.
 
     Args:
@@ -286,12 +271,11 @@ async def leave(
     owe_erasure(session)
     if not await contacts_of(session, establishment_id):
         if place.state is EstablishmentState.PENDING:
-            line = html("vi", "approval.withdrawn", code=place.code)
-            await _close_requests(session, place, line, now=now)
+            await close_requests(session, facts_of(place), Withdrawn(), now=now)
         await _change(session, place, EstablishmentState.LEFT, now=now)
         if forget:
             place.phone = place.consent_version = place.consented_at = None
-    return place
+    return facts_of(place)
 
 
 async def contacts_of(session: AsyncSession, establishment_id: int) -> list[Contact]:
@@ -301,16 +285,15 @@ async def contacts_of(session: AsyncSession, establishment_id: int) -> list[Cont
     )
 
 
-async def places_of(session: AsyncSession, chat: Recipient) -> list[Establishment]:
+async def places_of(session: AsyncSession, chat: Recipient) -> list[PlaceFacts]:
     """The establishments a chat speaks for."""
-    return list(
-        await session.scalars(
-            select(Establishment)
-            .join(Contact, Contact.establishment_id == Establishment.id)
-            .where(Contact.channel == chat.channel, Contact.address == chat.address)
-            .order_by(Establishment.id)
-        )
+    found = await session.scalars(
+        select(Establishment)
+        .join(Contact, Contact.establishment_id == Establishment.id)
+        .where(Contact.channel == chat.channel, Contact.address == chat.address)
+        .order_by(Establishment.id)
     )
+    return [facts_of(place) for place in found]
 
 
 async def set_blocked(session: AsyncSession, chat: Recipient, *, blocked: bool, now: datetime) -> None:
@@ -324,11 +307,11 @@ async def set_blocked(session: AsyncSession, chat: Recipient, *, blocked: bool, 
 
 async def find_places(
     session: AsyncSession, actor: Actor, typed: str = "", *, limit: int = 10, offset: int = 0
-) -> list[Establishment]:
+) -> list[PlaceFacts]:
     """Establishments whose name, address or code contain what was typed; without words, those not yet connected."""
     require(actor, Permission.SEE_PLACES)
     query = select(Establishment).where(_found_by(typed)).order_by(Establishment.id)
-    return list(await session.scalars(query.limit(limit).offset(offset)))
+    return [facts_of(place) for place in await session.scalars(query.limit(limit).offset(offset))]
 
 
 async def count_places(session: AsyncSession, actor: Actor, typed: str = "") -> int:
@@ -347,24 +330,12 @@ def _found_by(typed: str) -> ColumnElement[bool]:
     return Establishment.state == EstablishmentState.INVITED
 
 
-async def application_text(session: AsyncSession, place: Establishment, language: str) -> dict[str, str]:
-    """The facts of an establishment, as the texts that show it want them."""
-    return {
-        "name": place.name,
-        "code": place.code,
-        "kind": plain(language, f"kind.{place.kind}"),
-        "address": place.address,
-        "phone": say_phone(place.phone) if place.phone else "–",
-        "area": await area_name(session, place.area_id) or "–",
-    }
-
-
-async def pending_places(session: AsyncSession, actor: Actor, *, after: int = 0, limit: int = 5) -> list[Establishment]:
+async def pending_places(session: AsyncSession, actor: Actor, *, after: int = 0, limit: int = 5) -> list[PlaceFacts]:
     """Establishments that wait for an officer's yes, oldest first, from the one after the id `after` on; raises
     Refusal when the actor may not give it."""
     require(actor, Permission.DECIDE_PLACES)
     query = select(Establishment).where(Establishment.state == EstablishmentState.PENDING, Establishment.id > after)
-    return list(await session.scalars(query.order_by(Establishment.id).limit(limit)))
+    return [facts_of(place) for place in await session.scalars(query.order_by(Establishment.id).limit(limit))]
 
 
 async def count_pending(session: AsyncSession, actor: Actor, *, after: int = 0) -> int:
@@ -372,55 +343,6 @@ async def count_pending(session: AsyncSession, actor: Actor, *, after: int = 0) 
     require(actor, Permission.DECIDE_PLACES)
     waiting = (Establishment.state == EstablishmentState.PENDING) & (Establishment.id > after)
     return await session.scalar(select(func.count()).select_from(Establishment).where(waiting)) or 0
-
-
-async def request_message(session: AsyncSession, place: Establishment) -> Outgoing:
-    """What an officer is shown of an application, with the buttons that decide it."""
-    facts = await application_text(session, place, "vi")
-    decide_it = (
-        button("vi", "button.approve", "place.approve", place.id),
-        button("vi", "button.reject", "place.reject", place.id, once=False),
-    )
-    return from_html(html("vi", "approval.request", **facts), "vi", buttons=(decide_it,))
-
-
-async def show_request(session: AsyncSession, place: Establishment, to: Recipient, *, now: datetime) -> None:
-    """Show an officer an application; the card closes when anybody decides."""
-    await show_card(session, await request_message(session, place), about=_request(place), to=to, now=now)
-
-
-async def _ask_officers(session: AsyncSession, place: Establishment, *, now: datetime) -> None:
-    for officer in await officers_who_may(session, Permission.DECIDE_PLACES):
-        await show_request(session, place, officer.chat, now=now)
-
-
-async def _close_requests(
-    session: AsyncSession,
-    place: Establishment,
-    line: str,
-    *,
-    decided_in: Recipient | None = None,
-    pressed: int | None = None,
-    now: datetime,
-) -> None:
-    """Write what became of an application into every card that shows it; `line` is markup."""
-    facts = await application_text(session, place, "vi")
-    said = from_html(line, "vi").text
-    readers = {officer.chat for officer in await officers_who_may(session, Permission.DECIDE_PLACES)}
-    await close_cards(
-        session,
-        from_html(f"{html('vi', 'approval.request_closed', **facts)}\n\n{line}", "vi", brief=said),
-        about=_request(place),
-        readers=readers,
-        decided_in=decided_in,
-        besides=pressed,
-        now=now,
-    )
-
-
-def _request(place: Establishment) -> str:
-    """What the cards of an application are about, in the ledger."""
-    return f"place-request:{place.id}"
 
 
 async def _change(session: AsyncSession, place: Establishment, state: EstablishmentState, *, now: datetime) -> None:

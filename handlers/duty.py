@@ -5,13 +5,15 @@ from __future__ import annotations
 from telegram import Update
 
 from channels.port import Outgoing
-from channels.wording import Rows, button, from_html, message, rows
+from channels.wording import Rows, button, from_html, rows
+from conversations.languages import languages_of
 from deliveries.ledger import Lane, open_delivery
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
 from officers.accounts import chats_of, officers_who_may
+from officers.messages import nobody_on_duty, shift_taken_over
 from officers.permissions import Permission, require
 from officers.roster import end_shift, fallback, hand_over, shifts_at, start_shift
 from texts.refusal import Refusal
@@ -109,7 +111,7 @@ async def end(turn: Turn) -> None:
         if officer.chat != turn.chat:
             await open_delivery(
                 turn.session,
-                message("vi", "duty.alarm", name=turn.actor.name),
+                nobody_on_duty(turn.actor.name, officer.language),
                 to=officer.chat,
                 key=f"roster:{turn.now.isoformat()}/{officer.chat}",
                 origin="roster",
@@ -141,11 +143,12 @@ async def _take_to_whom(turn: Turn, talk: Talk, answer: Answer) -> None:
         raise Refusal("talk.choose_one")
     other = await hand_over(turn.session, turn.actor, int(answer.choice), now=turn.now)
     await conversation.finish(turn)
-    await turn.say("duty.handed_over", name=other.name, time=say_time(turn.now, turn.policy.zone))
-    for chat in await chats_of(turn.session, other.id):
+    await turn.say("duty.handed_over", name=other, time=say_time(turn.now, turn.policy.zone))
+    chats = await chats_of(turn.session, int(answer.choice))
+    for chat, language in (await languages_of(turn.session, chats)).items():
         await open_delivery(
             turn.session,
-            message("vi", "duty.taken_over", name=turn.actor.name),
+            shift_taken_over(turn.actor.name, language),
             to=chat,
             key=f"roster:{turn.now.isoformat()}/{chat}",
             origin="roster",

@@ -7,6 +7,7 @@ from telegram import Update
 from channels.port import Outgoing
 from channels.wording import button, from_html, rows
 from establishments.groups import add_member, audience_size, group_choices, make_group, rename_group
+from establishments.messages import group_named
 from establishments.registration import find_places
 from handlers import conversation, paging
 from handlers.buttons import on
@@ -41,9 +42,12 @@ async def turn_groups(turn: Turn, number: str) -> None:
 
 async def _groups_page(turn: Turn, number: int) -> Outgoing:
     require(turn.actor, Permission.MANAGE_GROUPS)
-    groups = await turn.apart("groups", lambda session: group_choices(session, turn.language))
+    groups = await turn.apart("groups", group_choices)
     page = paging.page_at(number, len(groups), size=_LINES)
-    lines = "\n".join(f"• {group.name}: {group.size}" for group in groups[page.start : page.stop])
+    lines = "\n".join(
+        f"• {group_named(group.key, group.name, turn.language)}: {group.size}"
+        for group in groups[page.start : page.stop]
+    )
     making = rows(button(turn.language, "button.new_group", "group.new", once=False))
     markup = turn.html("group.list", groups=lines) + paging.foot(turn, page)
     return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "group.page"), *making))

@@ -12,7 +12,6 @@ from telegram.error import BadRequest, Forbidden, TelegramError
 from channels.api import api_id, call
 from channels.port import Recipient
 from channels.wording import plain
-from conversations.languages import language_of
 from handlers.context import App, Sessions
 from handlers.routes import COMMANDS
 from officers.accounts import officers_with
@@ -62,10 +61,7 @@ class OfficerMenus:
     async def refresh(self) -> None:
         """Give new officers their menu, and take it from those whose access was revoked."""
         async with self._sessions.reading() as session:
-            now = {
-                officer.chat: (officer.role, await language_of(session, officer.chat))
-                for officer in await officers_with(session, Role)
-            }
+            now = {officer.chat: (officer.role, officer.language) for officer in await officers_with(session, Role)}
         for chat, wanted in now.items():
             if self._shown.get(chat) != wanted and await self._set(chat, *wanted):
                 self._shown[chat] = wanted

@@ -29,15 +29,15 @@ from broadcasts.progress import count_progress, follow, newest_broadcast, standi
 from broadcasts.shifting import leaves_at
 from channels.port import Outgoing
 from channels.wording import Rows, button, from_html, rows
+from establishments.facts import AudienceSize, Member
 from establishments.groups import (
-    AudienceSize,
-    Member,
     audience_parts,
     audience_size,
     group_choices,
     group_name,
     members,
 )
+from establishments.messages import group_named
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
@@ -100,8 +100,9 @@ async def _keep_file(turn: Turn, talk: Talk, answer: Answer) -> None:
 
 
 async def _ask_audience(turn: Turn, talk: Talk) -> Question:
-    groups = await turn.apart("groups", lambda session: group_choices(session, turn.language))
-    choices = tuple(Choice(group.key, f"{group.name} ({group.size})") for group in groups)
+    groups = await turn.apart("groups", group_choices)
+    named = [(group, group_named(group.key, group.name, turn.language)) for group in groups]
+    choices = tuple(Choice(group.key, f"{name} ({group.size})") for group, name in named)
     return Question(turn.html("compose.ask_audience"), choices, columns=1 if len(choices) < 8 else 2)
 
 
@@ -172,7 +173,7 @@ async def _ask_preview(turn: Turn, talk: Talk) -> Question:
     at = draft.scheduled_for
     markup = turn.html(
         "compose.preview",
-        group=await group_name(turn.session, draft.audience, turn.language),
+        group=group_named(draft.audience, await group_name(turn.session, draft.audience), turn.language),
         n=size.places,
         connected=size.connected,
         unconnected=size.places - size.connected,

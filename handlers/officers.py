@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from telegram import Update
 
-from channels.port import Outgoing, Recipient
-from channels.wording import button, from_html, message, rows
+from channels.port import Outgoing
+from channels.wording import button, from_html, rows
+from conversations.languages import language_of
 from deliveries.ledger import Lane, open_delivery
 from establishments.registration import short_text
 from handlers import conversation, paging
@@ -25,6 +24,7 @@ from officers.accounts import (
     who_confirms,
 )
 from officers.cards import close_cards, show_card
+from officers.messages import confirmation_asked, confirmation_given, confirmation_line, invitation_answered
 from officers.permissions import Permission, Role, require
 from texts.refusal import Refusal
 
@@ -112,24 +112,13 @@ async def claim_invitation(turn: Turn, payload: str) -> None:
     """Somebody opened an invitation's link."""
     invitation = await open_invitation(turn.session, payload, by=turn.actor, now=turn.now)
     role = turn.plain(f"role.{invitation.role}")
-    if invitation.invited_by is None:
+    if invitation.is_from_the_machine:
         await turn.say("invitation.accepted", name=invitation.name, role=role)
         return
     user = turn.update.effective_user
-    card = message(
-        "vi",
-        "invitation.confirm",
-        name=invitation.name,
-        role=role,
-        account=user.full_name if user else str(turn.chat),
-        buttons=(
-            (
-                button("vi", "button.right_person", "invitation.yes", invitation.id),
-                button("vi", "button.wrong_person", "invitation.no", invitation.id),
-            ),
-        ),
-    )
-    for officer in await who_confirms(turn.session, invitation):
+    account = user.full_name if user else str(turn.chat)
+    for officer in await who_confirms(turn.session, invitation.id):
+        card = confirmation_asked(invitation, officer.language, account=account)
         await show_card(turn.session, card, about=_confirmation(invitation.id), to=officer.chat, now=turn.now)
     await turn.say("invitation.waits", name=invitation.name, role=role)
 
@@ -150,29 +139,29 @@ async def _answer(turn: Turn, invitation_id: int, *, is_right_person: bool) -> N
     invitation = await confirm_invitation(
         turn.session, turn.actor, invitation_id, is_right_person=is_right_person, now=turn.now
     )
-    role = turn.plain(f"role.{invitation.role}")
-    key = "invitation.accepted" if is_right_person else "invitation.refused"
-    await open_delivery(
-        turn.session,
-        message("vi", key, name=invitation.name, role=role),
-        to=Recipient(invitation.channel or "", invitation.address or ""),
-        key=f"invitation:{invitation.id}/answer",
-        origin=f"invitation:{invitation.id}",
-        lane=Lane.REPLY,
-        now=turn.now,
-    )
-    done = "invitation.confirmed" if is_right_person else "invitation.declined"
-    line = turn.html(done, name=invitation.name, role=role, by=turn.actor.name)
+    by = turn.actor.name
+    if invitation.chat is not None:
+        language = await language_of(turn.session, invitation.chat)
+        await open_delivery(
+            turn.session,
+            invitation_answered(invitation, language, is_right_person=is_right_person),
+            to=invitation.chat,
+            key=f"invitation:{invitation.id}/answer",
+            origin=f"invitation:{invitation.id}",
+            lane=Lane.REPLY,
+            now=turn.now,
+        )
+    able = await officers_who_may(turn.session, Permission.MANAGE_OFFICERS)
     await close_cards(
         turn.session,
-        replace(said := from_html(line, "vi"), brief=said.text),
+        lambda language: confirmation_given(invitation, language, by=by, is_right_person=is_right_person),
         about=_confirmation(invitation_id),
-        readers={officer.chat for officer in await officers_who_may(turn.session, Permission.MANAGE_OFFICERS)},
+        readers={officer.chat: officer.language for officer in able},
         decided_in=turn.chat,
         besides=turn.delivery_id,
         now=turn.now,
     )
-    await turn.add_line(line)
+    await turn.add_line(confirmation_line(invitation, turn.language, by=by, is_right_person=is_right_person))
 
 
 def _confirmation(invitation_id: int) -> str:

@@ -8,15 +8,12 @@ from telegram import Update
 
 from channels.port import Button, Outgoing
 from channels.wording import button, from_html, rows
+from establishments.facts import Application, EstablishmentState, Kind, PlaceFacts
+from establishments.messages import card_words
 from establishments.registration import (
     ADDRESS_LIMIT,
     NAME_LIMIT,
     REASON_LIMIT,
-    Application,
-    Establishment,
-    EstablishmentState,
-    Kind,
-    application_text,
     apply_for,
     count_pending,
     count_places,
@@ -29,8 +26,8 @@ from establishments.registration import (
     place_for,
     places_of,
     short_text,
-    show_request,
 )
+from establishments.requests import card_of, show_request
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
@@ -258,7 +255,7 @@ async def turn_mine(turn: Turn, number: str) -> None:
     await turn.rewrite(_mine_page(turn, await places_of(turn.session, turn.chat), int(number)))
 
 
-def _mine_page(turn: Turn, places: list[Establishment], number: int) -> Outgoing:
+def _mine_page(turn: Turn, places: list[PlaceFacts], number: int) -> Outgoing:
     page = paging.page_at(number, len(places))
     shown = places[page.start : page.stop]
     markup = turn.html("place.mine", places=_listed(turn, shown)) + paging.foot(turn, page)
@@ -276,9 +273,9 @@ async def show_one_of_mine(turn: Turn, establishment_id: str) -> None:
     await _show_mine(turn, mine[0])
 
 
-async def _show_mine(turn: Turn, place: Establishment) -> None:
-    facts = await application_text(turn.session, place, turn.language)
-    markup = turn.html("place.shown", **facts, state=turn.state("place_state", place.state))
+async def _show_mine(turn: Turn, place: PlaceFacts) -> None:
+    words = card_words(await card_of(turn.session, place), turn.language)
+    markup = turn.html("place.shown", **words, state=turn.state("place_state", place.state))
     leaving = rows(button(turn.language, "button.leave", "place.leave_ask", place.id, once=False))
     await turn.send(from_html(markup, turn.language, buttons=leaving))
 
@@ -326,7 +323,7 @@ async def _show_waiting(turn: Turn, *, after: int) -> bool:
     """Show a few that wait, and how many more there are; returns whether there were any."""
     waiting = await pending_places(turn.session, turn.actor, after=after, limit=_CARDS)
     for place in waiting:
-        await show_request(turn.session, place, turn.chat, now=turn.now)
+        await show_request(turn.session, place, turn.chat, language=turn.language, now=turn.now)
     if waiting and (more := await count_pending(turn.session, turn.actor, after=waiting[-1].id)):
         buttons = rows(button(turn.language, "button.page_after", "place.waiting", waiting[-1].id, once=False))
         await turn.say("approvals.more", n=more, buttons=buttons)
@@ -366,7 +363,7 @@ async def _directory_page(turn: Turn, typed: str, number: int) -> Outgoing:
     return from_html(markup, turn.language, buttons=(*invites, *paging.turners(turn, page, "place.page", typed)))
 
 
-def _listed(turn: Turn, places: list[Establishment]) -> str:
+def _listed(turn: Turn, places: list[PlaceFacts]) -> str:
     return "\n".join(
         f"• {paging.clipped(place.name)} ({place.code}), {paging.clipped(place.address)}: "
         f"{turn.state('place_state', place.state)}"
@@ -374,7 +371,7 @@ def _listed(turn: Turn, places: list[Establishment]) -> str:
     )
 
 
-def _labelled(turn: Turn, key: str, verb: str, place: Establishment) -> Button:
+def _labelled(turn: Turn, key: str, verb: str, place: PlaceFacts) -> Button:
     """A button about one establishment, by its code."""
     made = button(turn.language, key, verb, place.id, once=False)
     return replace(made, label=f"{made.label} {place.code}")

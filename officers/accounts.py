@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -17,6 +16,7 @@ from db.engine import keys_of
 from db.statements import changed
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
 from deliveries.ledger import call_off_for
+from officers.facts import InvitationFacts, OfficerAt, OfficerFacts
 from officers.permissions import TABLE, Actor, Permission, require
 from texts.refusal import Refusal
 
@@ -24,17 +24,6 @@ INVITATION_LIFETIME = timedelta(hours=24)
 #: First letters of deep-link payloads that are officers' invitations.
 INVITATION_PREFIX = "o"
 NAME_LIMIT = 120
-
-
-@dataclass(frozen=True, slots=True)
-class OfficerAt:
-    """An officer, one chat that reaches them, and the language it speaks."""
-
-    officer_id: int
-    name: str
-    role: Role
-    chat: Recipient
-    language: str
 
 
 _OFFICER = (
@@ -216,7 +205,7 @@ async def _new_invitation(
     return payload
 
 
-async def open_invitation(session: AsyncSession, payload: str, *, by: Actor, now: datetime) -> Invitation:
+async def open_invitation(session: AsyncSession, payload: str, *, by: Actor, now: datetime) -> InvitationFacts:
     """Use an invitation's link, once. It makes an officer at once only when it came from the machine itself;
     otherwise an officer must confirm that the right person opened it.
 
@@ -241,11 +230,17 @@ async def open_invitation(session: AsyncSession, payload: str, *, by: Actor, now
     await session.refresh(invitation)
     if invitation.invited_by is None:
         await _accept(session, invitation, now=now)
-    return invitation
+    return _facts_of(invitation)
 
 
-async def who_confirms(session: AsyncSession, invitation: Invitation) -> list[OfficerAt]:
+def _facts_of(invitation: Invitation) -> InvitationFacts:
+    chat = Recipient(invitation.channel, invitation.address or "") if invitation.channel is not None else None
+    return InvitationFacts(invitation.id, invitation.name, invitation.role, chat, invitation.invited_by is None)
+
+
+async def who_confirms(session: AsyncSession, invitation_id: int) -> list[OfficerAt]:
     """Who is asked whether the right person opened the link: others than the inviter, if there are any."""
+    invitation = await session.get_one(Invitation, invitation_id)
     able = await officers_who_may(session, Permission.MANAGE_OFFICERS)
     if invitation.role is Role.ADMIN:
         able = [officer for officer in able if officer.role is Role.ADMIN]
@@ -255,7 +250,7 @@ async def who_confirms(session: AsyncSession, invitation: Invitation) -> list[Of
 
 async def confirm_invitation(
     session: AsyncSession, actor: Actor, invitation_id: int, *, is_right_person: bool, now: datetime
-) -> Invitation:
+) -> InvitationFacts:
     """Say whether the person who opened the link is the one invited.
 
     Raises:
@@ -265,16 +260,16 @@ async def confirm_invitation(
     invitation = await session.get(Invitation, invitation_id, with_for_update=True)
     if invitation is None or invitation.state is not InvitationState.CLAIMED:
         raise Refusal("invitation.answered")
-    if officer_id not in {officer.officer_id for officer in await who_confirms(session, invitation)}:
+    if officer_id not in {officer.officer_id for officer in await who_confirms(session, invitation.id)}:
         raise Refusal("refused.role")
     if is_right_person:
         await _accept(session, invitation, now=now)
     else:
         invitation.state = InvitationState.REFUSED
-    return invitation
+    return _facts_of(invitation)
 
 
-async def revoke_officer(session: AsyncSession, actor: Actor, officer_id: int, *, now: datetime) -> Officer:
+async def revoke_officer(session: AsyncSession, actor: Actor, officer_id: int, *, now: datetime) -> OfficerFacts:
     """Take an officer's access away; effective with the very next message.
 
     Raises:
@@ -290,13 +285,17 @@ async def revoke_officer(session: AsyncSession, actor: Actor, officer_id: int, *
     # What waits for them is called off: it may be a report.
     await call_off_for(session, await chats_of(session, officer_id), now=now)
     officer.revoked_at = now
-    return officer
+    return _known(officer)
 
 
-async def all_officers(session: AsyncSession) -> list[Officer]:
+async def all_officers(session: AsyncSession) -> list[OfficerFacts]:
     """Everybody who was not revoked, by name."""
     rows = await session.scalars(select(Officer).where(Officer.revoked_at.is_(None)).order_by(Officer.name, Officer.id))
-    return list(rows)
+    return [_known(officer) for officer in rows]
+
+
+def _known(officer: Officer) -> OfficerFacts:
+    return OfficerFacts(officer.id, officer.name, officer.role, officer.from_settings)
 
 
 async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetime) -> None:

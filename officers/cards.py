@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
@@ -23,10 +23,10 @@ async def show_card(session: AsyncSession, card: Outgoing, *, about: str, to: Re
 
 async def close_cards(
     session: AsyncSession,
-    closed: Outgoing,
+    closed: Callable[[str], Outgoing],
     *,
     about: str,
-    readers: Collection[Recipient],
+    readers: Mapping[Recipient, str],
     decided_in: Recipient | None = None,
     besides: int | None = None,
     now: datetime,
@@ -34,8 +34,9 @@ async def close_cards(
     """Rewrite every card about something so that it says what was decided, without buttons; what waits is called off.
 
     Args:
-        closed: What the cards say from now on; its `brief` is said where messages cannot be rewritten.
-        readers: Chats that may still read it; those of officers who no longer may are left as they are.
+        closed: What the cards say from now on, in a language; its `brief` is said where messages cannot be rewritten.
+        readers: Chats that may still read it, and their languages; those of officers who no longer may are left as
+            they are.
         decided_in: The chat that heard of it already: its copies are rewritten without another word.
         besides: The delivery whose card was pressed and is rewritten by whoever answers the press.
     """
@@ -48,9 +49,10 @@ async def close_cards(
         message_id = message_id_of(session, delivery)
         if delivery.id == besides or not message_id or chat not in readers:
             continue
+        said = closed(readers[chat])
         await open_delivery(
             session,
-            replace(closed, buttons=(), brief="" if chat == decided_in else closed.brief),
+            replace(said, buttons=(), brief="" if chat == decided_in else said.brief),
             to=chat,
             key=f"{about}/{uuid4().hex}",
             origin=about,

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from channels.port import Recipient
-from db.tables.officers import Role as Role
+from officers.facts import Role as Role
 from texts.refusal import Refusal
 
 

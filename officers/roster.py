@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables.officers import Officer, OfficerChat, Role, Shift
-from officers.accounts import OfficerAt, in_their_languages, officers_with
+from officers.accounts import in_their_languages, officers_with
+from officers.facts import OfficerAt, OnShift
 from officers.permissions import TABLE, Actor, Permission, require
 from texts.refusal import Refusal
 
 #: A shift nobody ends is over after this long.
 LONGEST_SHIFT = timedelta(hours=12)
-
-
-@dataclass(frozen=True, slots=True)
-class OnShift:
-    """A shift that covers an instant."""
-
-    officer_id: int
-    name: str
-    starts_at: datetime
-    ends_at: datetime
 
 
 async def on_duty(session: AsyncSession, *, at: datetime) -> list[OfficerAt]:
@@ -58,7 +48,7 @@ async def shifts_at(session: AsyncSession, *, at: datetime) -> list[OnShift]:
 
 async def start_shift(
     session: AsyncSession, actor: Actor, *, now: datetime, length: timedelta = LONGEST_SHIFT
-) -> Shift:
+) -> OnShift:
     """Put the actor on duty from now on.
 
     Raises:
@@ -70,7 +60,7 @@ async def start_shift(
     shift = Shift(officer_id=officer_id, starts_at=now, ends_at=now + length)
     session.add(shift)
     await session.flush()
-    return shift
+    return OnShift(officer_id, actor.name, shift.starts_at, shift.ends_at)
 
 
 async def end_shift(session: AsyncSession, actor: Actor, *, now: datetime) -> bool:
@@ -88,8 +78,8 @@ async def end_shift(session: AsyncSession, actor: Actor, *, now: datetime) -> bo
     return bool(await on_duty(session, at=now))
 
 
-async def hand_over(session: AsyncSession, actor: Actor, to_officer_id: int, *, now: datetime) -> Officer:
-    """End the actor's shift and start the other's in the same instant, so that no gap opens.
+async def hand_over(session: AsyncSession, actor: Actor, to_officer_id: int, *, now: datetime) -> str:
+    """End the actor's shift and start the other's in the same instant, so that no gap opens; returns the other's name.
 
     Raises:
         Refusal: may not, is not on duty, or the other may not stand duty (`duty.not_able`).
@@ -104,7 +94,7 @@ async def hand_over(session: AsyncSession, actor: Actor, to_officer_id: int, *, 
     shift.ends_at = now
     if await _shift_of(session, other.id, now=now) is None:
         session.add(Shift(officer_id=other.id, starts_at=now, ends_at=now + LONGEST_SHIFT))
-    return other
+    return other.name
 
 
 async def _shift_of(session: AsyncSession, officer_id: int, *, now: datetime) -> Shift | None:

@@ -26,7 +26,8 @@ from db.tables.digests import Digest
 from db.tables.reports import Report
 from deliveries.copies import message_id_of
 from deliveries.ledger import open_delivery
-from officers.accounts import OfficerAt, actor_for
+from officers.accounts import actor_for
+from officers.facts import OfficerAt
 from officers.permissions import Permission
 from reports.facts import ReportState
 from reports.messages import counted_elsewhere, waiting_counted

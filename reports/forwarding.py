@@ -19,7 +19,8 @@ from db.tables.reports import Report, ReportLink, ReportPart
 from deliveries.copies import message_id_of
 from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
 from officers import roster
-from officers.accounts import OfficerAt, officers_who_may, officers_with
+from officers.accounts import officers_who_may, officers_with
+from officers.facts import OfficerAt
 from officers.permissions import Permission
 from reports.digest import shown_one_by_one
 from reports.facts import (

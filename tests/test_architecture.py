@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.settings import Settings
+from db.base import Base
 from handlers.buttons import verbs
 from handlers.routes import COMMANDS
 from officers.permissions import Permission
-from texts.catalogue import Catalogue
+from texts.catalogue import LANGUAGES, Catalogue
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
@@ -161,6 +163,76 @@ def test_every_text_that_is_named_exists():
 def _is_wording(call: ast.Call) -> bool:
     """`html("vi", key)` of channels.wording, as against `turn.html(key)`."""
     return isinstance(call.func, ast.Name) and call.func.id in ("plain", "html", "message")
+
+
+#: Where a language may be named, with the reason; everywhere else it is the reader's, or DEFAULT_LANGUAGE.
+NAMES_A_LANGUAGE = {
+    "handlers/context.py": "what an app says it speaks is told from Vietnamese",
+    "handlers/menus.py": "commands have a name in Vietnamese and an alias in English",
+    "handlers/start.py": "there are two, and the button offers the other",
+    "bot/app.py": "platforms take the default without a language code",
+}
+
+
+def test_rules_and_conversations_speak_the_readers_language():
+    speaking = (
+        "broadcasts",
+        "reports",
+        "establishments",
+        "officers",
+        "unit",
+        "conversations",
+        "media",
+        "handlers",
+        "bot",
+    )
+    naming = {
+        path
+        for path, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if path.split("/")[0] in speaking and isinstance(node, ast.Constant) and node.value in LANGUAGES
+    }
+    assert naming <= NAMES_A_LANGUAGE.keys()
+
+
+#: Packages whose rules hand out facts.
+DOMAINS = ("broadcasts", "reports", "establishments", "officers")
+#: Where rows still leave them: reports that are being written go from their writer's handler back to the rules.
+SEES_ROWS = {"handlers.reports": {"Report"}}
+
+
+def test_no_mapped_row_is_named_outside_the_rules():
+    seen = {}
+    for path in SOURCES:
+        if path.split("/")[0] not in ("handlers", "web") or path.endswith("__init__.py"):
+            continue
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        rows = {name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Base)}
+        if rows - SEES_ROWS.get(module.__name__, set()):
+            seen[module.__name__] = rows
+    assert not seen
+
+
+def test_facts_are_frozen_and_hold_no_row():
+    for package in DOMAINS:
+        facts = importlib.import_module(f"{package}.facts")
+        own = [
+            value for value in vars(facts).values() if isinstance(value, type) and value.__module__ == facts.__name__
+        ]
+        assert own
+        for fact in own:
+            assert fact.__dataclass_params__.frozen, fact  # type: ignore[attr-defined]
+        assert not [name for name, value in vars(facts).items() if isinstance(value, type) and issubclass(value, Base)]
+
+
+def test_words_stand_in_messages_only():
+    """In the domain packages nothing but `messages.py` makes text of a key."""
+    wording = {
+        path
+        for path in who_imports("channels.wording")
+        if path.split("/")[0] in DOMAINS and not path.endswith("/messages.py")
+    }
+    assert not wording
 
 
 # --- settings, environment, imports ---

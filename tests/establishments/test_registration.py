@@ -11,9 +11,10 @@ from sqlalchemy import select
 from channels.port import Recipient
 from db.tables.deliveries import Delivery
 from db.tables.establishments import Contact, ContactRole, Establishment, EstablishmentState, Kind, StateChange
+from establishments.facts import Application
 from establishments.groups import add_member, group_choices, group_name, make_group, members, rename_group
+from establishments.messages import group_named
 from establishments.registration import (
-    Application,
     add_contact,
     apply_for,
     decide,
@@ -260,7 +261,7 @@ async def test_groups_that_exist_by_themselves_follow_the_list(sessions, make):
         assert sizes == {"all": 2, "kind:guesthouse": 1, "kind:hotel": 1, f"area:{area}": 1}
         for key, size in sizes.items():
             assert len(await members(session, key)) == size
-            assert await group_name(session, key)
+            assert group_named(key, await group_name(session, key), "vi")
 
 
 async def test_members_of_several_groups_are_named_once_in_order(sessions, make):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from establishments.registration import EstablishmentState
+from establishments.facts import EstablishmentState
 from officers.permissions import Role
 from tests.worlds import phrase
 

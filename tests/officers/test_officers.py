@@ -121,7 +121,7 @@ async def test_two_who_open_an_invitation_at_once_and_one_of_them_gets_it(sessio
 
     async def opens(chat):
         async with sessions.begin() as session:
-            return (await open_invitation(session, payload, by=Actor(chat), now=now)).address
+            return (await open_invitation(session, payload, by=Actor(chat), now=now)).name
 
     results = await asyncio.gather(opens(LAN), opens(DUNG), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["Refusal", "str"]

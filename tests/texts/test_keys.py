@@ -9,7 +9,7 @@ import handlers
 from broadcasts.acknowledgements import _WHY_ORDER
 from broadcasts.facts import NoticeState, Response
 from channels.wording import plain
-from establishments.registration import EstablishmentState, Kind
+from establishments.facts import EstablishmentState, Kind
 from handlers.buttons import verbs
 from handlers.routes import COMMANDS, Command
 from officers.permissions import Role
