@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, case, func, insert, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from broadcasts.contents import content_for, say_in
+from broadcasts.contents import content_in, say
 from broadcasts.facts import NoticeState
 from broadcasts.messages import ToAuthor, put_off, rests, too_late
 from broadcasts.notices import MOST_LATE, facts_of, name_more
@@ -30,7 +30,6 @@ from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState
 from db.troubles import each, may_be_tried
 from deliveries.ledger import open_delivery
-from texts.catalogue import DEFAULT_LANGUAGE
 from unit.policy import Policy
 from unit.quiet import is_quiet, quiet_ends
 
@@ -169,7 +168,7 @@ async def _begin(session: AsyncSession, notice: Notice, *, now: datetime, policy
             select(Broadcast).where(Broadcast.notice_id == notice.id, Broadcast.planned_at == planned_at)
         )
     ).one()
-    await say_in(session, DEFAULT_LANGUAGE, broadcast, notice, now=now, policy=policy)
+    await say(session, broadcast, notice, now=now, policy=policy)
     notice.state = NoticeState.RUNNING
     notice.sent_at = notice.sent_at or now
     return broadcast.id
@@ -237,7 +236,7 @@ async def _open_deliveries(
     """One delivery per chat that speaks for anybody in the audience, however many establishments it speaks for."""
     is_reached = Establishment.state == EstablishmentState.ACTIVE
     chats = (
-        select(Contact.channel, Contact.address, Contact.blocked_at, Contact.establishment_id)
+        select(Contact.channel, Contact.address, Contact.language, Contact.blocked_at, Contact.establishment_id)
         .join(NoticePlace, NoticePlace.establishment_id == Contact.establishment_id)
         .join(Establishment, Establishment.id == Contact.establishment_id)
         .where(these, is_reached)
@@ -259,14 +258,13 @@ async def _open_deliveries(
         .exists()
     )
     blocked = and_(func.count(chats.c.blocked_at) == func.count(), ~elsewhere)
-    content = await content_for(session, broadcast, notice, chats, now=now, policy=policy)
     is_called_off = notice.state is NoticeState.CANCELLED
     waits = DeliveryState.CANCELLED if is_called_off else DeliveryState.PENDING
     columns: dict[str, ColumnElement[Any]] = {
         "key": key,
         "origin": literal(f"notice:{notice.id}"),
         "broadcast_id": literal(broadcast.id),
-        "content_id": content,
+        "content_id": content_in(chats.c.language, broadcast),
         "channel": chats.c.channel,
         "address": chats.c.address,
         "address_sealed": literal(False),
@@ -284,7 +282,7 @@ async def _open_deliveries(
         # It may speak for an establishment that was opened before.
         insert_ignoring(session, Delivery).from_select(
             list(columns),
-            select(*columns.values()).group_by(chats.c.channel, chats.c.address),
+            select(*columns.values()).group_by(chats.c.channel, chats.c.address, chats.c.language),
             include_defaults=False,
         )
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from db.engine import keys_of
 from db.sealing import KeyRing
 from db.tables.conversations import ChatLanguage
+from db.tables.establishments import Contact
 from texts.catalogue import DEFAULT_LANGUAGE
 from texts.catalogue import LANGUAGES as LANGUAGES
 
@@ -46,5 +47,11 @@ async def chosen_language(session: AsyncSession, chat: Recipient) -> str | None:
 
 
 async def choose_language(session: AsyncSession, chat: Recipient, language: str) -> None:
-    """Remember a chat's language."""
+    """Remember a chat's language, also where it speaks for an establishment."""
     await session.merge(ChatLanguage(chat=language_key(keys_of(session), chat), language=language))
+    await session.execute(
+        update(Contact)
+        .where(Contact.channel == chat.channel, Contact.address == chat.address)
+        .values(language=language)
+        .execution_options(synchronize_session=False)
+    )

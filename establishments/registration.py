@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
-from conversations.languages import languages_of
+from conversations.languages import chosen_language, languages_of
 from db.engine import owe_erasure
 from db.statements import changed
 from db.tables.deliveries import Lane
@@ -98,11 +98,7 @@ async def apply_for(
     session.add(place)
     await session.flush()
     session.add(StateChange(establishment_id=place.id, state=place.state, at=now))
-    session.add(
-        Contact(
-            establishment_id=place.id, channel=by.channel, address=by.address, role=ContactRole.OWNER, created_at=now
-        )
-    )
+    await add_contact(session, place.id, by, role=ContactRole.OWNER, now=now)
     applied = facts_of(place)
     await ask_officers(session, applied, now=now)
     return applied
@@ -181,6 +177,7 @@ async def add_contact(
                 channel=chat.channel,
                 address=chat.address,
                 role=role,
+                language=await chosen_language(session, chat),
                 created_at=now,
             )
         )

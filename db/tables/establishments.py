@@ -84,7 +84,11 @@ class Establishment(Base):
 
 
 class Contact(Base):
-    """A chat that speaks for an establishment. One chat may speak for several."""
+    """A chat that speaks for an establishment. One chat may speak for several.
+
+    `language` is what the chat has chosen (see conversations.languages), kept here as well: broadcasts are opened for
+    many at once, and elsewhere languages are filed under keyed hashes, which no statement can make.
+    """
 
     __tablename__ = "contacts"
     __table_args__ = (
@@ -97,6 +101,7 @@ class Contact(Base):
     channel: Mapped[str] = mapped_column(String(16))
     address: Mapped[str] = mapped_column(String(64))
     role: Mapped[ContactRole] = mapped_column(choice(ContactRole), default=ContactRole.OWNER)
+    language: Mapped[str | None] = mapped_column(String(2))
     created_at: Mapped[datetime]
     blocked_at: Mapped[datetime | None]
 

@@ -11,7 +11,7 @@ from broadcasts.facts import Draft
 from broadcasts.notices import cancel_notice, pause_notice, resume_notice, schedule_notice
 from broadcasts.opening import go_on, keep_the_night, open_due
 from channels.port import Recipient
-from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
+from db.tables.broadcasts import Broadcast, BroadcastContent, Notice, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from deliveries.ledger import claim
 from tests.worlds import phrase
@@ -140,7 +140,10 @@ async def test_what_opens_at_night_of_a_broadcast_begun_by_day_waits_too(session
     async with sessions.begin() as session:
         await session.execute(update(Notice).values(state=NoticeState.RUNNING))
         (notice_id,) = await session.scalars(select(Notice.id))
-        session.add(Broadcast(notice_id=notice_id, planned_at=EVENING, opened_at=EVENING, opens_after=0))
+        broadcast = Broadcast(notice_id=notice_id, planned_at=EVENING, opened_at=EVENING, opens_after=0)
+        session.add(broadcast)
+        await session.flush()
+        session.add(BroadcastContent(broadcast_id=broadcast.id, language="vi", content_id="x"))
     await tick(sessions, NIGHT)
     assert await leaving(sessions, NIGHT) == []
 

@@ -489,6 +489,7 @@ def upgrade() -> None:
             sa.Enum("owner", "manager", "night", name="contactrole", native_enum=False, length=24),
             nullable=False,
         ),
+        sa.Column("language", sa.String(length=2), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("blocked_at", Instant(), nullable=True),
         sa.ForeignKeyConstraint(
