@@ -14,7 +14,7 @@ from typing import Any
 from bench.inbound import update, working_house
 from bench.server import Arrivals
 from bench.tools import FIRST_CHAT, Result, Run, ledger, now
-from bot.app import House
+from bot.house import House
 from channels.envelope import ApiRefusal, Params, Upload
 from channels.memory import MemoryGateway
 from channels.port import Limits

@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.tools import FIRST_CHAT, TOKEN, Result, Run, ledger, now
-from bot.app import House, Line
+from bot.house import House
 from channels.memory import MemoryGateway
 from channels.port import Limits, Recipient
 from conversations.languages import choose_language
@@ -95,8 +95,8 @@ async def working_house(
 ) -> AsyncIterator[House]:
     """A house on a Telegram in memory."""
     gateway = gateway or MemoryGateway(name="telegram")
-    line = Line(gateway.name, gateway.bot(), gateway.capabilities, limits)
-    house = House(sessions, now, Policy(unit_name="Công an phường 2"), [line])
+    gateway.limits = limits
+    house = House(sessions, now, Policy(unit_name="Công an phường 2"), [gateway])
     await house.start()
     try:
         yield house

@@ -22,7 +22,7 @@ from telegram import Bot
 
 from channels.port import Capabilities, Limits, Media, Outgoing, Sent
 from channels.sender import Sender
-from channels.telegram import TelegramChannel
+from channels.telegram.channel import TelegramChannel
 from db import tables as tables  # all of them, for create_all
 from db.base import Base, Instant
 from db.engine import Sessions, make_engine

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -19,9 +20,8 @@ from broadcasts.facts import Progress
 from broadcasts.opening import finish_done, go_on, keep_the_night, open_due
 from broadcasts.progress import count_news, follow
 from broadcasts.shifting import STEP
-from channels.plain_text import forget_menus
+from channels.channel import Channel
 from channels.port import Outgoing
-from channels.web.store import purge
 from channels.wording import message
 from conversations.inbound import forget_updates
 from conversations.languages import language_of
@@ -50,12 +50,10 @@ from unit.policy import Policy
 _T = TypeVar("_T")
 log = structlog.get_logger(__name__)
 
-#: Platforms repeat an update for a day at most (Telegram keeps unconfirmed ones 24 h).
+#: Platforms repeat an update for a day at most (a Bot API server keeps unconfirmed ones 24 h).
 _UPDATES_KEPT = timedelta(days=3)
 #: Answers nobody got, listed for whoever asks why; their addresses are sealed, and must not outlive a report's link.
 _LEFT_OVERS_KEPT = timedelta(days=30)
-#: What the web chat shows of a conversation; as long as a report can be traced back to its chat.
-_CHATS_KEPT = timedelta(days=90)
 #: When the night's work begins, after midnight.
 _AT_NIGHT = timedelta(hours=3)
 #: What nobody has tried to do for so long is not in trouble any more: it is gone.
@@ -137,7 +135,7 @@ class Jobs:
         rate: Callable[[], float | None] = lambda: None,
         receipts: Receipts,
         remember: Callable[[AsyncSession, datetime], Awaitable[None]] | None = None,
-        channels: Sequence[str] = (),
+        channels: Sequence[Channel] = (),
     ) -> None:
         self._channels = channels
         self._sessions = sessions
@@ -202,16 +200,15 @@ class Jobs:
             lost = await do("recover", lambda session: ledger.recover(session, now=now))
             if lost:
                 log.warning("sends_unknown", deliveries=lost)
-            await do("damaged", lambda session: ledger.let_damaged_go(session, self._channels))
+            names = [channel.name for channel in self._channels]
+            await do("damaged", lambda session: ledger.let_damaged_go(session, names))
             await do("expire", lambda session: ledger.expire(session, now=now))
             await do("left_over", lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
             await do("buttons", lambda session: forget_buttons(session, now=now))
             await do("links", lambda session: forget_links(session, now=now))
             await do("updates", lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
-            await do(
-                "chats", lambda session: purge(session, before=now - _CHATS_KEPT, nonces_before=now - _UPDATES_KEPT)
-            )
-            await do("menus", lambda session: forget_menus(session, now=now))
+            for channel in self._channels:
+                await do(f"kept {channel.name}", partial(channel.forget, now=now))
             await do("talks", lambda session: end_expired_talks(session, now=now, policy=self._policy))
             await do("drafts", lambda session: keep_lost_drafts(session, now=now, policy=self._policy))
             await do("troubles", lambda session: forget_troubles(session, before=now - _TROUBLES_KEPT))

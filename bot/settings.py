@@ -52,9 +52,15 @@ class BadSettings(Exception):
 
 
 def _split_recipients(value: Any) -> Any:
-    return (
-        tuple(Recipient.parse(part) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(_chat(part.strip()) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _chat(text: str) -> Recipient:
+    """A chat as operators write it: `telegram:123` or `web:…`, and a number alone is one on Telegram."""
+    chat = Recipient.parse(text if ":" in text else f"telegram:{text}")
+    if chat.channel == "telegram" and not chat.address.lstrip("-").isdigit():
+        raise ValueError(f"not a chat: {text!r}")
+    return chat
 
 
 def _split_networks(value: Any) -> Any:

@@ -19,6 +19,8 @@ from typing import Any, Self
 from telegram.ext import ExtBot
 from telegram.request import BaseRequest, RequestData
 
+from channels.api import call
+from channels.channel import Channel, Line
 from channels.port import Capabilities, Limits, MediaKind
 from db.sealing import KeyRing
 from texts.markup import is_blank, parse, utf16_len
@@ -193,17 +195,34 @@ def update_number(keys: KeyRing, *parts: str) -> int:
     return int(keys.fingerprint("update", *parts)[:13], 16)
 
 
-class Gateway(BaseRequest):
-    """A request that no network sees: `sendMessage` becomes `await self.call_send_message(params, files)`.
+class Gateway(BaseRequest, Channel):
+    """A channel whose bot speaks to nobody but us: a request that no network sees. `sendMessage` becomes
+    `await self.call_send_message(params, files)`.
 
     A `call_…` returns the result as JSON values or raises ApiRefusal. Other exceptions pass, and PTB makes them
     NetworkError.
+
+    Attributes:
+        menus: Parameters of one setMyCommands call each, made at the start.
     """
 
     name = "gateway"
     capabilities = Capabilities()
     limits = Limits()
     bot_name = "Bình Yên"
+    door: str | None = None
+    menus: Sequence[Mapping[str, Any]] = ()
+
+    def line(self) -> Line:
+        """A new Bot, and what its platform can do."""
+        return Line(self.name, self.bot(), self.capabilities, self.limits)
+
+    async def start(self) -> None:
+        """Show the commands."""
+        bot = self.bot()
+        await bot.initialize()
+        for menu in self.menus:
+            await call(bot, "setMyCommands", dict(menu))
 
     @property
     def read_timeout(self) -> float | None:

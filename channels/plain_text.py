@@ -104,6 +104,10 @@ class TextGateway(Gateway):
         self._clock = clock
         self._language_of = language_of
 
+    async def forget(self, session: AsyncSession, *, now: datetime) -> None:
+        """Drop the menus that cannot be answered any more."""
+        await forget_menus(session, now=now)
+
     @abstractmethod
     async def deliver_text(self, address: str, text: str) -> str:
         """Send one plain message; the platform's id for it. Raises ApiRefusal."""

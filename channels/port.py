@@ -27,11 +27,9 @@ class Recipient:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `telegram:123` or `web:…`; a bare number means Telegram. Raises ValueError."""
-        channel, separator, address = text.strip().partition(":")
-        if not separator:
-            channel, address = "telegram", channel
-        if not channel or not address or (channel == "telegram" and not address.lstrip("-").isdigit()):
+        """Back from `str`. Raises ValueError."""
+        channel, _, address = text.strip().partition(":")
+        if not channel or not address:
             raise ValueError(f"not a chat: {text!r}")
         return cls(channel, address)
 

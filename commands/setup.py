@@ -19,7 +19,7 @@ from telegram.error import InvalidToken, TelegramError
 
 from bot.app import open_database
 from bot.settings import BadSettings, Settings, key_file, load_settings
-from channels.telegram import TelegramChannel
+from channels.telegram.channel import TelegramChannel
 from db.engine import Sessions
 from establishments.registration import short_text
 from officers.accounts import first_invitation, officers_with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
@@ -22,22 +22,24 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.templating import Jinja2Templates
 
-import web.app
-from bot.app import House, Line, fill_web_menu, open_database, policy_of, stop_signals, web_server
+from bot.app import open_database, page_of, policy_of, stop_signals, web_server
+from bot.house import House
 from bot.logs import configure_logs
+from bot.metrics import Metrics
 from bot.settings import Settings
-from channels.web.gateway import WebGateway
+from channels.bodies import TooLarge, read_body
 from conversations.inbound import count_waiting
 from db.sealing import new_master_key
 from db.tables.broadcasts import Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
 from demo.selfcheck import Failed, walk
-from demo.ward import AT_WORK, CHANNEL, PERSONAS, UNIT, build_ward
+from demo.ward import AT_WORK, PERSONAS, UNIT, build_ward
 from texts.times import say_when
 from unit.policy import Policy
-from web.app import ChatPage, PortTaken
-from web.security import TooLarge, is_same_origin, read_body
+from web.app import PortTaken
+from web.pages import HERE, ChatPage
+from web.security import is_same_origin
 from web.sentences import LANGUAGES, preferred_language
 from web.visitor import WebChat
 
@@ -83,6 +85,12 @@ def beginning(real: datetime, policy: Policy) -> datetime:
     return local.astimezone(UTC)
 
 
+def pages() -> dict[str, ChatPage]:
+    """One chat page for each person, and one for whoever comes by."""
+    personas = {persona.base: ChatPage(address=persona.address, title=persona.title) for persona in PERSONAS}
+    return personas | {VISITOR: ChatPage()}
+
+
 class Demo:
     """A running demo: the house, its clock, and the pages around the phones."""
 
@@ -92,7 +100,7 @@ class Demo:
         self._chat = chat
         self._clock = clock
         self._alone = asyncio.Lock()
-        self._templates = Jinja2Templates(directory=Path(web.app.__file__).parent / "templates")
+        self._templates = Jinja2Templates(directory=HERE / "templates")
 
     def routes(self) -> list[BaseRoute]:
         """The pages of the demo; the chats are beside them."""
@@ -104,13 +112,6 @@ class Demo:
             Route("/demo/clock", self._push_clock, methods=["POST"]),
             Route("/demo/reset", self._reset, methods=["POST"]),
         ]
-
-    def pages(self) -> dict[str, ChatPage]:
-        """One chat page for each person, and one for whoever comes by."""
-        personas = {
-            persona.base: ChatPage(self._chat, address=persona.address, title=persona.title) for persona in PERSONAS
-        }
-        return personas | {VISITOR: ChatPage(self._chat)}
 
     async def rebuild(self) -> None:
         """The ward as it was at the beginning, also in the middle of everything."""
@@ -269,16 +270,15 @@ async def running_demo(*, host: str, port: int, now: datetime | None = None) -> 
         try:
             policy = policy_of(settings)
             clock = DemoClock(now or beginning(datetime.now(UTC), policy))
-            gateway = WebGateway(sessions, clock=clock, name=CHANNEL, bot_name=UNIT)
-            line = Line(gateway.name, gateway.bot(), gateway.capabilities, gateway.limits)
-            house = House(sessions, clock, policy, [line], lambda: _doors(demo))
-            demo = Demo(house, WebChat(gateway, wake=house.inbox.wake), clock)
-            server = web_server(settings, house, demo.pages(), more_routes=demo.routes())
+            metrics = Metrics()
+            page = page_of(settings, sessions, clock, metrics, pages())
+            house = House(sessions, clock, policy, [page], metrics=metrics)
+            demo = Demo(house, WebChat(page, wake=house.inbox.wake), clock)
+            server = web_server(settings, house, more_routes=demo.routes())
             await demo.rebuild()
             await house.start()
-            await fill_web_menu(gateway)
             await server.start()
-            demo.address = f"http://{_shown_host(host)}:{server.port}/"
+            demo.address = page.door = f"http://{_shown_host(host)}:{server.port}/"
             async with house.running():
                 try:
                     await demo.go_to_work()
@@ -288,10 +288,6 @@ async def running_demo(*, host: str, port: int, now: datetime | None = None) -> 
             await house.stop()
         finally:
             await engine.dispose()
-
-
-def _doors(demo: Demo) -> Sequence[str]:
-    return [demo.address]
 
 
 def _shown_host(host: str) -> str:

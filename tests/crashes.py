@@ -13,13 +13,12 @@ import copy
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.app import Line
 from channels.memory import MemoryGateway
 from channels.sender import RESENT
 from conversations.inbound import waiting_updates
@@ -128,9 +127,6 @@ class FragilePort(TelegramLike):
         self.gateway = FragileGateway(name=self.name, clock=clock)
         self.gateway.points = points
         self.unconfirmed: list[dict[str, Any]] = []
-
-    def line(self) -> Line:
-        return replace(super().line(), bot=self.gateway.bot())
 
     async def arrives(self, house: Any, raw: dict[str, Any]) -> None:
         self.unconfirmed.append(raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,11 +12,16 @@ from uuid import uuid4
 import httpx
 from prometheus_client import CollectorRegistry, Counter
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
-from channels.web.gateway import WebGateway
+from channels.telegram.webhook import Guard, webhook_route
+from channels.web.hub import Hub
+from conversations.inbound import InboundStore
 from db.engine import Sessions
-from web.app import ChatPage, WebServer, WebSettings, build_web
-from web.visitor import WebChat
+from web.app import WebServer, build_web
+from web.channel import PageChannel
+from web.limits import Limits
+from web.pages import ChatPage, WebSettings
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 #: Another one on loopback than the proxies that are trusted: a visitor as the world's are.
@@ -28,20 +33,42 @@ def application(
     *,
     public_url: str | None = None,
     more_pages: Mapping[str, ChatPage] | None = None,
+    more_routes: Sequence[BaseRoute] = (),
+    webhook: Guard | None = None,
+    wake: Callable[[], object] = lambda: None,
+    health: Callable[[], Mapping[str, bool | str]] = dict,
+    limits: Limits | None = None,
+    hub: Hub | None = None,
     **more: Any,
 ) -> Starlette:
-    """The whole web face with one chat page, or with others beside it."""
-    chat = WebChat(WebGateway(sessions, clock=lambda: NOW), wake=lambda: None)
+    """The whole web face with one chat page, or with others and a webhook beside it."""
+    settings = WebSettings(unit_name="Công an Phường 2", public_url=public_url)
     registry = CollectorRegistry()
     Counter("binhyen_test", "x", registry=registry).inc()
+    channel = PageChannel(
+        sessions,
+        clock=lambda: NOW,
+        settings=settings,
+        pages={"": ChatPage(), **(more_pages or {})},
+        limits=limits,
+        registry=registry,
+    )
+    channel.hub = hub or channel.hub
+    incoming = InboundStore(sessions, lambda: NOW)
+
+    async def store(updates: list[dict[str, Any]]) -> None:
+        await incoming.store("telegram", updates)
+        wake()
+
+    hooks = [webhook_route(webhook, store)] if webhook is not None else []
     return build_web(
         sessions=sessions,
-        chats={"": ChatPage(chat), **(more_pages or {})},
-        health=dict,
-        settings=WebSettings(unit_name="Công an Phường 2", public_url=public_url),
+        routes=[*more_routes, *hooks, *channel.routes(store, wake)],
+        health=health,
+        settings=settings,
         registry=registry,
-        clock=lambda: NOW,
-        wake=lambda: None,
+        limits=limits,
+        let_go=channel.let_go,
         **more,
     )
 

@@ -30,10 +30,10 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
-from bot.app import House, Line
+from bot.house import House
+from channels.channel import Channel
 from channels.memory import MemoryGateway, MemoryTextGateway
-from channels.port import Limits, MediaKind, Recipient
-from channels.web.gateway import WebGateway
+from channels.port import MediaKind, Recipient
 from channels.wording import catalogue, plain
 from db.engine import Sessions
 from db.tables.officers import Role
@@ -42,8 +42,10 @@ from officers.permissions import Actor
 from tests.factories import Factory
 from texts.markup import parse
 from unit.policy import Policy
-from web.app import ChatPage, WebSettings, build_web
-from web.visitor import WebChat, address_of
+from web.app import build_web
+from web.channel import PageChannel
+from web.pages import WebSettings
+from web.visitor import address_of
 
 KINDS = ("telegram", "web", "text")
 UNIT = "Công an Phường 2"
@@ -100,11 +102,9 @@ class Port(Protocol):
     """A channel in a world: how people act on it, and what they see."""
 
     name: str
+    gateway: Channel
     has_buttons: bool
     has_files: bool
-
-    def line(self) -> Line:
-        """The channel as the house needs it."""
 
     async def meet(self, name: str, number: int) -> str:
         """Somebody opens the chat for the first time; their address."""
@@ -136,9 +136,6 @@ class TelegramLike:
     def __init__(self, clock: Clock) -> None:
         self.gateway = MemoryGateway(name=self.name, clock=clock)
         self._names: dict[str, str] = {}
-
-    def line(self) -> Line:
-        return Line(self.name, self.gateway.bot(), self.gateway.capabilities, Limits())
 
     async def meet(self, name: str, number: int) -> str:
         address = str(810_000_000 + number)
@@ -198,26 +195,21 @@ class Web:
 
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
         self._sessions = sessions
-        self._clock = clock
-        self.gateway = WebGateway(sessions, clock=clock, bot_name=UNIT)
+        self._settings = WebSettings(unit_name=UNIT)
+        self.gateway = PageChannel(sessions, clock=clock, settings=self._settings)
         self._browsers: dict[str, httpx.AsyncClient] = {}
         self._chats: dict[str, dict[int, dict[str, Any]]] = {}
         self._seen: dict[str, int] = {}
         self._refusals: dict[str, list[tuple[int, Shown]]] = {}
         self._files: dict[tuple[str, str], bytes] = {}
 
-    def line(self) -> Line:
-        return Line(self.name, self.gateway.bot(), self.gateway.capabilities, Limits())
-
     def _app(self, wake: Callable[[], object]) -> Starlette:
         return build_web(
             sessions=self._sessions,
-            chats={"": ChatPage(WebChat(self.gateway, wake=wake))},
+            routes=self.gateway.routes(_nothing_comes, wake),
             health=dict,
-            settings=WebSettings(unit_name=UNIT),
+            settings=self._settings,
             registry=CollectorRegistry(),
-            clock=self._clock,
-            wake=wake,
         )
 
     async def meet(self, name: str, number: int) -> str:
@@ -328,9 +320,6 @@ class PlainText:
         self.gateway = MemoryTextGateway(sessions, name=self.name, clock=clock)
         self._log: dict[str, list[Shown]] = {}
 
-    def line(self) -> Line:
-        return Line(self.name, self.gateway.bot(), self.gateway.capabilities, Limits())
-
     async def meet(self, name: str, number: int) -> str:
         address = f"u-{name}-{number}"
         self._log[address] = []
@@ -366,6 +355,10 @@ class PlainText:
             labels = tuple(label for _, label in _NUMBERED.findall(menu))
             log.append(Shown(str(len(log)), 0, text, labels))
         return list(log)
+
+
+async def _nothing_comes(updates: list[dict[str, Any]]) -> None:
+    raise AssertionError("the page stores what its visitors send by itself")
 
 
 def _keys(keyboard: Sequence[Sequence[Any]] | None) -> tuple[str, ...]:
@@ -427,8 +420,9 @@ class World:
 
     async def open(self) -> None:
         """Build the house and start it."""
-        lines = [port.line() for port in self.ports.values()]
-        self.house = House(self.sessions, self.clock, self.policy, lines, lambda: [DOOR])
+        channels = [port.gateway for port in self.ports.values()]
+        channels[0].door = DOOR
+        self.house = House(self.sessions, self.clock, self.policy, channels)
         await self.house.start()
 
     async def restart(self) -> None:

@@ -6,34 +6,27 @@ import asyncio
 import contextlib
 import math
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.templating import Jinja2Templates
 from starlette.types import Scope
 
-from channels.web.hub import Hub
 from db.engine import Sessions
-from web.chat import ChatPage, ChatRoutes, Floods, WebSettings
 from web.door import Door
 from web.limits import Limits
 from web.notices import notice_routes
-from web.security import AtOnce, Callers, Cookies, SecurityHeaders, among, is_this_machine
-from web.status import Health, metrics_route, status_routes
-from web.webhooks import WebhookChannel, webhook_route
+from web.pages import HERE, WebSettings, templates_for
+from web.security import AtOnce, Callers, SecurityHeaders, among, is_this_machine
+from web.status import Parts, metrics_route, status_routes
 
-__all__ = ["ChatPage", "PortTaken", "WebServer", "WebSettings", "build_metrics", "build_web"]
-
-_HERE = Path(__file__).parent
 #: Served from the root, because a service worker rules what lies beside and below it.
 _ROOT_FILES = {"/manifest.webmanifest": "application/manifest+json", "/sw.js": "text/javascript"}
 _SHUTDOWN_SECONDS = 2
@@ -42,60 +35,41 @@ _SHUTDOWN_SECONDS = 2
 def build_web(
     *,
     sessions: Sessions,
-    chats: Mapping[str, ChatPage],
-    health: Health,
+    routes: Sequence[BaseRoute],
+    health: Parts,
     settings: WebSettings,
     registry: CollectorRegistry,
-    clock: Callable[[], datetime],
-    wake: Callable[[], object],
-    telegram_webhook: WebhookChannel | None = None,
-    more_routes: Sequence[BaseRoute] = (),
     limits: Limits | None = None,
     metrics_elsewhere: bool = False,
-    folder: Path = _HERE,
+    let_go: Callable[[], object] = lambda: None,
+    folder: Path = HERE,
 ) -> Starlette:
     """The whole HTTP face.
 
     Args:
-        chats: Base path ("" or "/demo/lan") → the chat page there.
+        routes: What the channels want: chat pages, webhooks.
         health: Asked by `/readyz` for every part but the database.
-        wake: Called after the webhook has stored an update.
-        telegram_webhook: The channel `/telegram/webhook` is open for; None closes it.
-        more_routes: Further pages; they come before the chat pages.
         limits: How much it may hold at once, also where it is served.
         metrics_elsewhere: Whether the numbers have a port of their own. Without one they are told to callers on this
             machine, until the world comes in: through a proxy on this machine it may look like one of these.
-        folder: Where `static` and `templates` are.
+        let_go: Said before the server stops: answers that would not end by themselves are to end.
+        folder: Where `static` is.
     """
-    templates = Jinja2Templates(directory=folder / "templates")
-    templates.env.globals["police"] = settings.police
     limits = limits or Limits()
-    floods = Floods(limits)
-    cookies = Cookies(sessions.keys, is_https=settings.is_https)
-    hubs = list({id(page.chat.hub): page.chat.hub for page in chats.values()}.values())
-    routes: list[BaseRoute] = [
-        *status_routes(sessions=sessions, health=health),
+    found: list[BaseRoute] = [
+        *status_routes(sessions=sessions, parts=health),
         Mount("/static", _Static(directory=folder / "static", check_dir=False), name="static"),
         *(_root_file(folder / "static", path, mime) for path, mime in _ROOT_FILES.items()),
-        *notice_routes(sessions=sessions, settings=settings, templates=templates),
-        *more_routes,
+        *notice_routes(sessions=sessions, settings=settings, templates=templates_for(settings)),
     ]
     if not metrics_elsewhere and not settings.is_https:
-        routes.append(metrics_route(registry, may_ask=is_this_machine))
-    if telegram_webhook is not None:
-        routes.append(webhook_route(telegram_webhook, sessions=sessions, clock=clock, wake=wake))
-    for base, page in chats.items():
-        routes += ChatRoutes(
-            base, page, settings=settings, templates=templates, floods=floods, cookies=cookies
-        ).routes()
+        found.append(metrics_route(registry, may_ask=is_this_machine))
     guards = [Middleware(SecurityHeaders, is_https=settings.is_https), Middleware(AtOnce, limits=limits)]
-    app = Starlette(routes=routes, middleware=guards)
+    app = Starlette(routes=[*found, *routes], middleware=guards)
     # Its redirects lead to whatever host the caller names.
     app.router.redirect_slashes = False
-    app.state.hubs = hubs
+    app.state.let_go = let_go
     app.state.limits = limits
-    open_pages = Gauge("binhyen_web_open_pages", "Chat pages with an open event stream", registry=registry)
-    open_pages.set_function(lambda: float(sum(hub.open_streams for hub in hubs)))
     return app
 
 
@@ -103,7 +77,7 @@ def build_metrics(registry: CollectorRegistry) -> Starlette:
     """`/metrics` alone, for a port that only our own monitoring reaches."""
     app = Starlette(routes=[metrics_route(registry, may_ask=lambda request: True)])
     app.router.redirect_slashes = False
-    app.state.hubs = []
+    app.state.let_go = lambda: None
     app.state.limits = Limits(connections=16)
     return app
 
@@ -160,7 +134,7 @@ class WebServer:
         self.host = host
         self.port = port
         self._settings = settings
-        self._hubs: list[Hub] = app.state.hubs
+        self._let_go: Callable[[], object] = app.state.let_go
         self._server = _Server(
             uvicorn.Config(
                 Callers(app, trusted_proxies),
@@ -214,8 +188,7 @@ class WebServer:
         """End the streams, answer what is being answered, close."""
         if self._running is None:
             return
-        for hub in self._hubs:
-            hub.close()
+        self._let_go()
         self._server.should_exit = True
         done, _ = await asyncio.wait([self._running], timeout=_SHUTDOWN_SECONDS + 0.5)
         if not done:

@@ -13,7 +13,7 @@ from broadcasts.notices import find_notice
 from db.engine import Sessions
 from texts.markup import parse
 from texts.times import say_when
-from web.chat import WebSettings
+from web.pages import WebSettings
 
 #: Longer than any number we give out.
 _LONGEST = 20

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -268,25 +268,3 @@ class Limiter:
         while len(self._full_at) > self._keys:
             self._full_at.popitem(last=False)
         return 0.0
-
-
-class TooLarge(Exception):
-    """The body is longer than it may be."""
-
-
-async def limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body in pieces; raises TooLarge as soon as it exceeds `limit` bytes, before reading where it says so."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise TooLarge
-    taken = 0
-    async for piece in request.stream():
-        taken += len(piece)
-        if taken > limit:
-            raise TooLarge
-        yield piece
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; raises TooLarge."""
-    return b"".join([piece async for piece in limited(request, limit)])

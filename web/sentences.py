@@ -42,6 +42,15 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
 }
 
 
+class Refused(Exception):
+    """The request is answered with this code's sentence; `wait` is for "too_fast", seconds."""
+
+    def __init__(self, code: str, *, wait: float = 0.0) -> None:
+        super().__init__(code)
+        self.code = code
+        self.wait = wait
+
+
 def sentence(language: str, code: str, *, police: str) -> str:
     """The sentence for a code of the HTTP contract; Vietnamese unless `language` is "en". `police`: whom to call."""
     return _SENTENCES[code][language == "en"].replace("{police}", police)

@@ -15,18 +15,18 @@ from starlette.routing import Route
 from db.engine import Sessions
 
 #: Name of a part → True when it works, else why not (a short word).
-Health = Callable[[], Mapping[str, bool | str]]
+Parts = Callable[[], Mapping[str, bool | str]]
 _DATABASE_SECONDS = 2.0
 
 
-def status_routes(*, sessions: Sessions, health: Health) -> list[Route]:
+def status_routes(*, sessions: Sessions, parts: Parts) -> list[Route]:
     """`/healthz` (the process is alive) and `/readyz` (every part works)."""
 
     async def alive(request: Request) -> Response:
         return PlainTextResponse("ok")
 
     async def ready(request: Request) -> Response:
-        checks: dict[str, bool | str] = {"database": await _database_answers(sessions), **health()}
+        checks: dict[str, bool | str] = {"database": await _database_answers(sessions), **parts()}
         is_ready = all(state is True for state in checks.values())
         said = {name: "ok" if state is True else state or "down" for name, state in checks.items()}
         return JSONResponse({"ready": is_ready, "checks": said}, 200 if is_ready else 503)

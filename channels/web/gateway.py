@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -34,13 +35,10 @@ from channels.web.store import Chat, Message
 from db.engine import Sessions
 from db.outage import is_full
 
-# --- live pages ---------------------------------------------------------------------------------------------------
-
-
-# --- messages and files as pages get them -------------------------------------------------------------------------
-
-
-# --- the bot's side -----------------------------------------------------------------------------------------------
+#: What the chat shows of a conversation; as long as a report can be traced back to its chat.
+_CHATS_KEPT = timedelta(days=90)
+#: How long a page may repeat what it has posted, and it is known for the same.
+_POSTS_KEPT = timedelta(days=3)
 
 
 class WebGateway(MessageGateway):
@@ -57,6 +55,18 @@ class WebGateway(MessageGateway):
         self.sessions = sessions
         self.clock = clock
         self.hub = hub or Hub()
+
+    async def erase(self, session: AsyncSession, chat: Recipient) -> None:
+        """Wipe a chat's messages; open pages drop them."""
+        await store.erase_messages(session, chat)
+
+    async def forget(self, session: AsyncSession, *, now: datetime) -> None:
+        """Drop old messages and files, chats never written in, and what was remembered of posts."""
+        await store.purge(session, before=now - _CHATS_KEPT, nonces_before=now - _POSTS_KEPT)
+
+    def let_go(self) -> None:
+        """End the open pages' streams."""
+        self.hub.close()
 
     async def answer(self, method: str, params: Params, files: Mapping[str, Upload]) -> Any:
         """The result of one call.
@@ -193,6 +203,3 @@ def _scope(params: Params) -> tuple[str, str | None, str]:
     scope = params.get("scope") or {"type": "default"}
     address = str(scope["chat_id"]).removeprefix("@") if "chat_id" in scope else None
     return f"{scope['type']}:{address}" if address else scope["type"], address, str(params.get("language_code") or "")
-
-
-# --- the visitor's side -------------------------------------------------------------------------------------------

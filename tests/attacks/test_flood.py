@@ -25,7 +25,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from bot.app import House, Line
+from bot.house import House
 from channels.memory import MemoryGateway
 from channels.port import Limits, Recipient
 from db.engine import Sessions
@@ -55,8 +55,8 @@ class Town:
         self.seconds = 0.0
         self.telegram = MemoryGateway(name="telegram", clock=self.clock)
         limits = Limits(per_second=30, per_chat_second=1, per_group_minute=20)
-        line = Line("telegram", self.telegram.bot(), self.telegram.capabilities, limits)
-        self.house = House(sessions, self.clock, Policy(unit_name="Công an phường 2"), [line])
+        self.telegram.limits = limits
+        self.house = House(sessions, self.clock, Policy(unit_name="Công an phường 2"), [self.telegram])
         sender = self.house.dispatchers["telegram"]._sender
         self.dispatcher = Dispatcher(
             sessions, "telegram", sender, Pace(limits), self.clock, slots=64, monotonic=lambda: self.seconds

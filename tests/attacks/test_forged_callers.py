@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from channels.web.gateway import WebGateway
 from db.engine import Sessions
-from demo.house import Demo, DemoClock
+from demo.house import Demo, DemoClock, pages
 from tests.conftest import KEYS
 from tests.processes import free_port, running, sqlite_url
 from tests.serving import NOW, STRANGER, application, serving
@@ -209,7 +209,7 @@ async def redirects_of(app, paths: Iterable[str]) -> list[tuple[str, str]]:
 async def test_no_redirect_follows_a_foreign_host(sessions):
     gateway = WebGateway(sessions, clock=lambda: NOW)
     demo = Demo(SimpleNamespace(policy=Policy()), WebChat(gateway, wake=lambda: None), DemoClock(NOW))  # type: ignore[arg-type]
-    app = application(sessions, more_routes=demo.routes(), more_pages=demo.pages())
+    app = application(sessions, more_routes=demo.routes(), more_pages=pages())
     paths = {path for path in paths_of(app.routes) if "/api/" not in path and "clock" not in path}
 
     found = await redirects_of(app, paths)

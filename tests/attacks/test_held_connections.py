@@ -25,6 +25,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from conversations.inbound import store_updates, waiting_updates
+from channels.web.hub import Hub
 from db.engine import Sessions
 from tests.botapi import FakeBotApi
 from tests.conftest import KEYS
@@ -391,10 +392,10 @@ async def test_streams_leave_connections_for_those_who_ask(sessions):
 
 
 async def test_a_closed_page_gives_its_place_back(sessions):
-    limits = Limits(connections=32)
-    async with serving(sessions, limits=limits) as server, browser(server.port) as lan:
+    limits, hub = Limits(connections=32), Hub()
+    async with serving(sessions, limits=limits, hub=hub) as server, browser(server.port) as lan:
         for _ in range(limits.streams_per_client * 3):
-            await until(lambda: server._hubs[0].open_streams == 0)
+            await until(lambda: hub.open_streams == 0)
             async with lan.stream("GET", "/api/events") as answer:
                 assert answer.status_code == 200
                 await anext(answer.aiter_bytes())

@@ -19,7 +19,7 @@ from aiohttp import web
 from telegram import Update
 
 from channels.api import CannotFetch, checked_path, fetch_file
-from channels.telegram import TelegramChannel
+from channels.telegram.channel import TelegramChannel
 from db.engine import Sessions
 from handlers.context import Services
 from handlers.incoming import fetch_file as fetch_for

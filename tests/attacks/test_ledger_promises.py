@@ -15,7 +15,7 @@ from sqlalchemy import select, text, update
 from channels.envelope import ApiRefusal, Json
 from channels.port import Attachment, Button, Limits, Media, Outgoing, Recipient
 from channels.sender import Sender
-from channels.telegram import TelegramChannel
+from channels.telegram.channel import TelegramChannel
 from channels.wording import plain
 from db.engine import Sessions, is_sqlite
 from db.marks import day_of

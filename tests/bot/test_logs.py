@@ -22,7 +22,8 @@ from telegram.request import BaseRequest
 from bot.logs import configure_logs, name_of
 from bot.settings import BadSettings, Settings
 from channels.port import TryLater
-from channels.telegram import TelegramChannel, TelegramRequest
+from channels.telegram.channel import TelegramChannel
+from channels.telegram.request import TelegramRequest
 from tests.botapi import FakeBotApi, Fault
 from texts.refusal import Refusal
 

@@ -14,19 +14,18 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bot.app import _telegram, policy_of
+from bot.app import page_of, policy_of, telegram_of, web_settings
+from bot.metrics import Metrics
 from bot.settings import Settings
 from broadcasts.shifting import leaves_at
-from channels.web.gateway import WebGateway
 from db.engine import Sessions
 from db.tables.broadcasts import Notice
 from db.tables.officers import Role
 from tests.conftest import KEYS
 from tests.worlds import open_world, phrase
 from texts.catalogue import LANGUAGES, Catalogue
-from web.app import ChatPage, WebSettings, build_web
+from web.app import build_web
 from web.sentences import _SENTENCES, sentence
-from web.visitor import WebChat
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -181,17 +180,20 @@ async def test_people_are_told_the_numbers_that_are_set(sqlite_engine, clock):
             lan.sees_not("Gọi 113")
 
 
+async def nothing_comes(updates: list[dict[str, object]]) -> None:
+    raise AssertionError(updates)
+
+
 async def test_the_web_pages_call_the_number_that_is_set(sqlite_engine, clock):
     sessions = Sessions(sqlite_engine, KEYS)
-    gateway = WebGateway(sessions, clock=clock, bot_name="x")
+    settings = Settings(**SET)  # type: ignore[arg-type]
+    channel = page_of(settings, sessions, clock, Metrics())
     app = build_web(
         sessions=sessions,
-        chats={"": ChatPage(WebChat(gateway, wake=lambda: None))},
+        routes=channel.routes(nothing_comes, lambda: None),
         health=dict,
-        settings=WebSettings("x", police=SET["emergency_police"]),
+        settings=web_settings(settings),
         registry=CollectorRegistry(),
-        clock=clock,
-        wake=lambda: None,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
         assert 'href="tel:0263 113"' in (await caller.get("/")).text
@@ -238,7 +240,7 @@ def test_a_notice_waits_for_the_end_of_the_hours_that_are_set(now):
     }
 
 
-def test_telegram_is_paced_as_it_is_set(clock):
-    channel = _telegram(Settings(bot_token="123456789:AAbbccdd", rate_telegram=7), clock)  # type: ignore[arg-type]
+def test_telegram_is_paced_as_it_is_set():
+    (channel,) = telegram_of(Settings(bot_token="123456789:AAbbccdd", rate_telegram=7))  # type: ignore[arg-type]
 
-    assert channel is not None and channel.limits.per_second == 7
+    assert channel.limits.per_second == 7

@@ -36,7 +36,7 @@ from channels.port import (
     Uncertain,
 )
 from channels.sender import Sender
-from channels.telegram import TelegramChannel
+from channels.telegram.channel import TelegramChannel
 from tests.botapi import FakeBotApi, Fault
 
 CALLBACKS = {(0, 0): "cb-a", (0, 1): "cb-b", (1, 0): "cb-c"}

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
 from channels.api import CannotFetch, NoAnswer, Unreachable, call, fetch_file
-from channels.telegram import TelegramChannel, TelegramRequest, usable
+from channels.telegram.channel import TelegramChannel, usable
+from channels.telegram.request import TelegramRequest
 from tests.botapi import FakeBotApi, Fault
 
 SECRET = "s3cret_-"
@@ -188,16 +189,18 @@ async def test_it_starts_without_a_network():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         channel = TelegramChannel("123:abc", api_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
-        async with started(channel):
-            assert (channel.health.state, channel.health.reason) == ("down", "unreachable")
+        async with receiving(channel, Stored()):
             assert channel.bot.id == 123
+            await until(lambda: channel.health.state == "down")
+            assert channel.health.reason == "unreachable"
 
 
 async def test_a_refused_token_is_told_as_such(api):
     channel = TelegramChannel("999:wrong", api_url=api.url)
 
-    async with started(channel):
-        assert (channel.health.state, channel.health.reason) == ("down", "token_refused")
+    async with receiving(channel, Stored()):
+        await until(lambda: channel.health.state == "down")
+        assert channel.health.reason == "token_refused"
 
 
 async def test_two_pollers_are_a_conflict_and_told_once(api):
@@ -276,7 +279,7 @@ async def test_a_file_comes_back_as_it_was_sent(api, bot):
 
 
 async def test_a_file_that_is_too_big_is_not_taken_into_memory(api, bot, monkeypatch):
-    monkeypatch.setattr("channels.telegram.DOWNLOAD_LIMIT", 100_000)
+    monkeypatch.setattr("channels.telegram.request.DOWNLOAD_LIMIT", 100_000)
     message = api.person(11).sends_document(b"x" * 200_000)
 
     with pytest.raises(CannotFetch, match="too_big"):

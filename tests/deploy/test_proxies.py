@@ -33,10 +33,8 @@ UPDATE = {"update_id": 7, "message": {"message_id": 1, "date": 1, "chat": {"id":
 class Telegram:
     """As much of the channel as the webhook asks for."""
 
-    name = "telegram"
-
-    def check_secret(self, given: str | None, /) -> bool:
-        return given == "s3cret"
+    def check_secret(self, header: str | None, /) -> bool:
+        return header == "s3cret"
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def sessions(sqlite_engine):
 @pytest.fixture
 async def ours(sessions):
     """Our own server, as it stands behind a proxy."""
-    async with serving(sessions, public_url=PUBLIC_URL, telegram_webhook=Telegram()) as server:
+    async with serving(sessions, public_url=PUBLIC_URL, webhook=Telegram()) as server:
         yield server
 
 

@@ -10,15 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
-from channels.web.gateway import WebGateway
 from conversations.inbound import waiting_updates
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
-from web.app import ChatPage, PortTaken, WebServer, WebSettings, build_web
-from web.visitor import WebChat
+from tests.serving import application
+from web.app import PortTaken, WebServer
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 SECRET = {"X-Telegram-Bot-Api-Secret-Token": "right"}
@@ -28,10 +26,8 @@ UPDATE = {"update_id": 7, "message": {"message_id": 1, "date": 1, "chat": {"id":
 class Telegram:
     """As much of the channel as the webhook asks for."""
 
-    name = "telegram"
-
-    def check_secret(self, given: str | None, /) -> bool:
-        return given is not None and hmac.compare_digest(given, "right")
+    def check_secret(self, header: str | None, /) -> bool:
+        return header is not None and hmac.compare_digest(header, "right")
 
 
 @pytest.fixture
@@ -56,26 +52,15 @@ def woken():
 @pytest.fixture
 def build(sessions, health, woken):
     def build(public_url: str = "https://world.example", **more: Any) -> Any:
-        chat = WebChat(WebGateway(sessions, clock=lambda: NOW), wake=lambda: None)
-        registry = CollectorRegistry()
-        Counter("binhyen_test", "x", registry=registry).inc()
-        return build_web(
-            sessions=sessions,
-            chats={"": ChatPage(chat)},
-            health=lambda: health,
-            settings=WebSettings(unit_name="Công an Phường 2", public_url=public_url),
-            registry=registry,
-            clock=lambda: NOW,
-            wake=lambda: woken.append(True),
-            **more,
-        )
+        wake = lambda: woken.append(True)  # noqa: E731
+        return application(sessions, public_url=public_url, health=lambda: health, wake=wake, **more)
 
     return build
 
 
 @pytest.fixture
 async def caller(build):
-    app = build(telegram_webhook=Telegram())
+    app = build(webhook=Telegram())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as caller:
         yield caller
 

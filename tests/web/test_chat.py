@@ -19,17 +19,19 @@ from prometheus_client import CollectorRegistry
 
 from channels.api import call
 from channels.web.files import MAX_FILE
-from channels.web.gateway import WebGateway
 from conversations.inbound import waiting_updates
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
-from web.app import ChatPage, WebServer, WebSettings, build_web
+from web.app import WebServer, build_web
+from web.channel import PageChannel
+from web.pages import ChatPage, WebSettings
 from web.security import Limiter, Rate
 from web.sentences import _SENTENCES, preferred_language
-from web.visitor import WebChat, address_of
+from web.visitor import address_of
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
+SETTINGS = WebSettings(unit_name="Công an Phường <2>", public_url="http://world.example")
 ORIGIN = "http://test"
 
 
@@ -44,7 +46,8 @@ async def sessions(tmp_path):
 
 @pytest.fixture
 def gateway(sessions):
-    return WebGateway(sessions, clock=lambda: NOW)
+    pages = {"": ChatPage(), "/demo/lan": ChatPage(address="lan", title="Chị Lan", cookie="by_lan")}
+    return PageChannel(sessions, clock=lambda: NOW, settings=SETTINGS, pages=pages)
 
 
 @pytest.fixture
@@ -55,19 +58,19 @@ async def bot(gateway):
 
 @pytest.fixture
 def app(sessions, gateway):
-    chat = WebChat(gateway, wake=lambda: None)
     return build_web(
         sessions=sessions,
-        chats={
-            "": ChatPage(chat),
-            "/demo/lan": ChatPage(chat, address="lan", title="Chị Lan", cookie="by_lan"),
-        },
+        routes=gateway.routes(nothing_stored, lambda: None),
         health=dict,
-        settings=WebSettings(unit_name="Công an Phường <2>", public_url="http://world.example"),
+        settings=SETTINGS,
         registry=CollectorRegistry(),
-        clock=lambda: NOW,
-        wake=lambda: None,
+        let_go=gateway.let_go,
     )
+
+
+async def nothing_stored(updates: list[dict[str, Any]]) -> None:
+    """The page stores what visitors send by itself."""
+    raise AssertionError(updates)
 
 
 @pytest.fixture
@@ -479,8 +482,8 @@ async def test_a_page_that_reconnects_gets_what_it_missed(live, bot):
         assert [(await page.event())[2]["text"] for _ in range(2)] == ["hai", "một!"]
 
 
-async def test_a_closed_page_leaves_nothing_behind(live, app):
-    (hub,) = app.state.hubs
+async def test_a_closed_page_leaves_nothing_behind(live, gateway):
+    hub = gateway.hub
     async with live.stream("GET", "/api/events") as answer:
         await Page(answer.aiter_lines()).event()
         assert hub.open_streams == 1
