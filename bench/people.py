@@ -19,13 +19,12 @@ from typing import Any
 
 from aiohttp import web
 
-from channels.sender import RESENT
 from channels.wording import catalogue, plain
 from texts.markup import parse
 
 Json = dict[str, Any]
 TOKEN = "123456789:bench-token-of-nobody"  # noqa: S105 - nobody's
-MARK = RESENT["vi"].strip()
+MARK = plain("vi", "sending.again")
 _PLACE = re.compile("\ue000(\\w+)\ue001")
 #: What kills are to meet under way, and how long that takes at most, seconds.
 _SLOW, _MAX_LATENCY = ("sendMessage", "editMessageText", "answerCallbackQuery"), 0.12

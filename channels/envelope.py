@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from telegram.request import BaseRequest, RequestData
 from channels.api import call
 from channels.channel import Channel, Line
 from channels.port import Capabilities, Limits, MediaKind
+from channels.wording import plain
 from db.sealing import KeyRing
 from texts.markup import is_blank, parse, utf16_len
 
@@ -172,13 +174,19 @@ def command_entities(text: str) -> tuple[Json, ...]:
 
 def visitor(address: str, *, language: str | None = None) -> Json:
     """The User object of somebody we know nothing about but the address."""
-    user: Json = {"id": address, "is_bot": False, "first_name": "Khách"}
+    user: Json = {"id": address, "is_bot": False, "first_name": _guest()}
     return {**user, "language_code": language} if language else user
 
 
 def private_chat(address: str) -> Json:
     """The Chat object of a conversation with one person."""
-    return {"id": address, "type": "private", "first_name": "Khách"}
+    return {"id": address, "type": "private", "first_name": _guest()}
+
+
+@cache
+def _guest() -> str:
+    """The first name of whoever has told us none: the Bot API's objects must have one."""
+    return plain("vi", "plain_text.guest")
 
 
 def press_update(update_id: int, query_id: str, data: str, *, sender: Json, message: Json) -> Json:

@@ -121,7 +121,7 @@ class MemoryGateway(_Failing, MessageGateway):
     async def chat_of(self, address: str) -> Json:
         chat = private_chat(address)
         number = int(address) if address.lstrip("-").isdigit() else address
-        return {"id": number, "type": "supergroup", "title": "Nhóm"} if address[:1] == "-" else {**chat, "id": number}
+        return {"id": number, "type": "supergroup", "title": "Group"} if address[:1] == "-" else {**chat, "id": number}
 
     async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
         return [await self._put(address, content, from_bot=True) for content in contents]

@@ -34,6 +34,7 @@ from channels.envelope import (
     visitor,
 )
 from channels.port import Capabilities, MediaKind
+from channels.wording import plain, spoken
 from db.engine import Sessions, keys_of
 from db.marks import day_mark, days_until
 from db.sealing import padded, unpadded
@@ -45,20 +46,6 @@ _MENU_PURPOSE = "text-menu"
 #: How long a menu can be answered by number or label.
 MENU_LIFE = timedelta(hours=24)
 _NUMBER = re.compile(r"\s*(\d{1,3})\s*[.)]?\s*")
-_WORDS: Mapping[str, Mapping[str, str]] = {
-    "vi": {
-        "reply": "Trả lời bằng số:",
-        "contact": "Hãy gõ số điện thoại.",
-        "location": "Hãy gõ địa chỉ.",
-        "file": "Tệp: {name}",
-    },
-    "en": {
-        "reply": "Reply with a number:",
-        "contact": "Please type the phone number.",
-        "location": "Please type the address.",
-        "file": "File: {name}",
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +101,7 @@ class TextGateway(Gateway):
 
     async def deliver_file(self, address: str, kind: MediaKind, upload: Upload, caption: str) -> str:
         """Send a file; where a platform cannot, its name is said."""
-        words = await self._words(address)
-        named = words["file"].format(name=upload.name)
+        named = plain(await self._language(address), "plain_text.file", name=upload.name)
         return await self.deliver_text(address, f"{caption}\n\n{named}" if caption else named)
 
     async def answer(self, method: str, params: Params, files: Mapping[str, Upload]) -> Any:
@@ -166,8 +152,7 @@ class TextGateway(Gateway):
         return await self._say(address, shown)
 
     async def _say(self, address: str, content: Content) -> Json:
-        words = await self._words(address)
-        options, lines = _menu_of(content, words)
+        options, lines = _menu_of(content, await self._language(address))
         parts = _parts(content.text, lines, self.capabilities.text_limit)
         for part in parts:
             message_id = await self.deliver_text(address, part)
@@ -183,9 +168,8 @@ class TextGateway(Gateway):
             at=self._clock(),
         )
 
-    async def _words(self, address: str) -> Mapping[str, str]:
-        language = await self._language_of(address) if self._language_of else "vi"
-        return _WORDS.get(language, _WORDS["vi"])
+    async def _language(self, address: str) -> str:
+        return spoken(await self._language_of(address) if self._language_of else None)
 
     async def _after(self, address: str, said: Menu) -> None:
         """Remember the menu just said; without one, stop taking numbers for a menu already answered."""
@@ -206,10 +190,10 @@ class TextGateway(Gateway):
             row = await session.get(TextMenu, menu_id)
             if row is None:
                 return None
-            plain = json.loads(unpadded(keys_of(session).open(_MENU_PURPOSE, row.sealed, bound_to=menu_id)))
-        if datetime.fromisoformat(plain.pop("expires_at")) <= self._clock():
+            kept = json.loads(unpadded(keys_of(session).open(_MENU_PURPOSE, row.sealed, bound_to=menu_id)))
+        if datetime.fromisoformat(kept.pop("expires_at")) <= self._clock():
             return None
-        return Menu(**{**plain, "options": tuple(plain["options"])})
+        return Menu(**{**kept, "options": tuple(kept["options"])})
 
     async def _keep(self, address: str, menu: Menu | None) -> None:
         menu_id, expires_at = self._menu_id(address), self._clock() + MENU_LIFE
@@ -217,8 +201,8 @@ class TextGateway(Gateway):
             await session.execute(delete(TextMenu).where(TextMenu.id == menu_id))
             if menu is not None:
                 keys = keys_of(session)
-                plain = json.dumps({**asdict(menu), "expires_at": expires_at.isoformat()}, ensure_ascii=False)
-                sealed = keys.seal(_MENU_PURPOSE, padded(plain.encode()), bound_to=menu_id)
+                kept = json.dumps({**asdict(menu), "expires_at": expires_at.isoformat()}, ensure_ascii=False)
+                sealed = keys.seal(_MENU_PURPOSE, padded(kept.encode()), bound_to=menu_id)
                 session.add(TextMenu(id=menu_id, sealed=sealed, day=day_mark(keys, _MENU_PURPOSE, expires_at)))
 
     async def inbound(self, address: str, text: str, message_id: str, language: str | None = None) -> Json:
@@ -250,7 +234,7 @@ async def forget_menus(session: AsyncSession, *, now: datetime) -> None:
     await session.execute(delete(TextMenu).where(TextMenu.day.in_(over)))
 
 
-def _menu_of(content: Content, words: Mapping[str, str]) -> tuple[tuple[Json, ...], list[str]]:
+def _menu_of(content: Content, language: str) -> tuple[tuple[Json, ...], list[str]]:
     """The options of a message, and the lines that offer them."""
     options: list[Json] = []
     offers, links, asks = [], [], []
@@ -262,11 +246,11 @@ def _menu_of(content: Content, words: Mapping[str, str]) -> tuple[tuple[Json, ..
             offers.append(f"{len(options)}. {button['text']}")
     for key in (key for row in content.keyboard or () for key in row):
         if "asks" in key:
-            asks.append(words[key["asks"]])
+            asks.append(plain(language, f"plain_text.{key['asks']}"))
         else:
             options.append({"label": key["label"]})
             offers.append(f"{len(options)}. {key['label']}")
-    return tuple(options), [*links, *asks, *([words["reply"], *offers] if offers else [])]
+    return tuple(options), [*links, *asks, *([plain(language, "plain_text.reply"), *offers] if offers else [])]
 
 
 def _parts(text: str, lines: Sequence[str], limit: int) -> list[str]:

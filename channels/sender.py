@@ -36,6 +36,7 @@ from channels.port import (
     Uncertain,
     within_limit,
 )
+from channels.wording import spoken
 from db.sealing import CannotOpen
 from texts.markup import split, utf16_len
 
@@ -43,8 +44,6 @@ Entities = tuple[dict[str, Any], ...]
 CallbackData = Mapping[tuple[int, int], str]
 
 ALBUM_LIMIT = 10
-#: Before a message whose first attempt may have arrived.
-RESENT = {"vi": "(gửi lại)\n", "en": "(sent again)\n"}
 #: How long to wait when a platform says "too many" and not until when.
 _UNTOLD = timedelta(seconds=5)
 _NO_PREVIEW = {"is_disabled": True}
@@ -220,7 +219,7 @@ class Sender:
     def _plan_anew(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[_Step]:
         try:
             if resent:
-                outgoing = _marked_resent(outgoing)
+                outgoing = _marked(outgoing, self._translate(spoken(outgoing.language), "sending.again"))
             steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise Rejected("unrenderable") from error  # what was stored makes no message: nothing has left
@@ -371,12 +370,12 @@ class Sender:
                 return Uncertain("no_answer")
 
 
-def _marked_resent(outgoing: Outgoing) -> Outgoing:
-    prefix = RESENT.get(outgoing.language, RESENT["vi"])
+def _marked(outgoing: Outgoing, mark: str) -> Outgoing:
+    """A message with a mark on a line before it: its first attempt may have arrived."""
     if not outgoing.text:
-        return replace(outgoing, text=prefix.strip())
-    moved = tuple({**entity, "offset": entity["offset"] + utf16_len(prefix)} for entity in outgoing.entities)
-    return replace(outgoing, text=prefix + outgoing.text, entities=moved)
+        return replace(outgoing, text=mark)
+    moved = tuple({**entity, "offset": entity["offset"] + utf16_len(mark) + 1} for entity in outgoing.entities)
+    return replace(outgoing, text=f"{mark}\n{outgoing.text}", entities=moved)
 
 
 def _add(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from channels.port import Asks, Attachment, Button, Outgoing, Point
-from texts.catalogue import Catalogue
+from texts.catalogue import LANGUAGES, Catalogue
 from texts.markup import parse
 
 Rows = tuple[tuple[Button, ...], ...]
@@ -15,6 +15,11 @@ Rows = tuple[tuple[Button, ...], ...]
 def catalogue() -> Catalogue:
     """All texts, read once."""
     return Catalogue.load()
+
+
+def spoken(language: str | None) -> str:
+    """A language there are texts in: this one, else Vietnamese."""
+    return language if language in LANGUAGES else LANGUAGES[0]
 
 
 def html(language: str, key: str, /, **params: str | int) -> str:

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from telegram.error import InvalidToken, TelegramError
 
 from bot.settings import Settings, key_file
+from channels.wording import plain
 from commands.setup import bot_username
 from db.engine import Sessions, make_engine
 from db.marks import day_of
@@ -278,7 +279,7 @@ async def _deliveries(session: AsyncSession, now: datetime) -> AsyncIterator[Fin
     if count.get(DeliveryState.UNKNOWN):
         yield _wrong(
             f"Of {count[DeliveryState.UNKNOWN]} messages since yesterday nobody knows whether they arrived: "
-            "“Ai chưa nhận” under the notice says whom to call."
+            f"“{plain('vi', 'button.silent')}” under the notice says whom to call."
         )
     if not count:
         yield _fine("No message since yesterday has failed.")

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Media, MediaKind
+from channels.wording import plain
 from db.engine import keys_of
 from db.marks import random_id
 from db.sealing import CannotOpen, padded, unpadded
@@ -121,7 +122,7 @@ async def _kind_of(session: AsyncSession, media_id: int) -> MediaKind:
 def _stand_in(kind: MediaKind) -> Media:
     if kind == "photo":
         return Media(kind, "khong-mo-duoc.jpg", "image/jpeg", _crossed_out())
-    return Media(kind, "khong-mo-duoc.txt", "text/plain", "Không mở được tệp này: bản lưu bị hỏng.".encode())
+    return Media(kind, "khong-mo-duoc.txt", "text/plain", plain("vi", "media.damaged").encode())
 
 
 def _crossed_out() -> bytes:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from conversations.languages import language_key, languages_of
+from channels.wording import plain
 from db.engine import keys_of
 from db.statements import changed
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
@@ -315,7 +316,7 @@ async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetim
 
 
 def _unnamed(chat: Recipient) -> str:
-    return f"Quản trị {chat.address[-4:]}"
+    return plain("vi", "officer.from_settings", ending=chat.address[-4:])
 
 
 def _hash(payload: str) -> str:

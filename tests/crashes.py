@@ -20,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.memory import MemoryGateway
-from channels.sender import RESENT
+from channels.wording import plain
 from conversations.inbound import waiting_updates
 from conversations.talks import present_talk
 from db.engine import Sessions
@@ -32,7 +32,7 @@ from db.tables.reports import Report
 from reports.forwarding import read_report
 from tests.worlds import Clock, Person, TelegramLike, World, phrase
 
-MARK = RESENT["vi"].strip()
+MARK = plain("vi", "sending.again")
 _IN_FLIGHT = DeliveryState.SENDING
 _COUNTS = phrase("progress.sent").split("{")[0]
 _WAITING = (DeliveryState.PENDING, DeliveryState.SENDING)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from starlette.templating import Jinja2Templates
+
+from channels.wording import catalogue, plain
+from texts.markup import parse
 
 #: Where `static` and `templates` are.
 HERE = Path(__file__).parent
+_SCRIPT = "page."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,30 @@ class ChatPage:
 
 
 def templates_for(settings: WebSettings) -> Jinja2Templates:
-    """The templates, which may all name the number to call."""
+    """The templates. In all of them `say(key)` is a text in the page's `language`, `say_in(language, key)` one in
+    another; `police` is the number to call, and `words` are what the page's script says."""
     templates = Jinja2Templates(directory=HERE / "templates")
-    templates.env.globals["police"] = settings.police
+
+    def say_in(language: str, key: str) -> str:
+        return plain(language, key, police=settings.police)
+
+    @pass_context
+    def say(context: Context, key: str) -> str:
+        return say_in(context["language"], key)
+
+    templates.env.globals |= {"say": say, "say_in": say_in, "police": settings.police, "words": script_words()}
     return templates
+
+
+@cache
+def script_words() -> Mapping[str, Mapping[str, str]]:
+    """What the script of the chat page says, by language and key: `page.…` of the catalogues, places not filled in."""
+    texts = catalogue()
+    return {
+        language: {
+            key.removeprefix(_SCRIPT): parse(texts.forms(language, key)[0])[0]
+            for key in sorted(texts.keys(language))
+            if key.startswith(_SCRIPT)
+        }
+        for language in texts.languages
+    }

@@ -24,8 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from conversations.inbound import store_updates, waiting_updates
 from channels.web.hub import Hub
+from conversations.inbound import store_updates, waiting_updates
 from db.engine import Sessions
 from tests.botapi import FakeBotApi
 from tests.conftest import KEYS

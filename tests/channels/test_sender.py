@@ -37,6 +37,7 @@ from channels.port import (
 )
 from channels.sender import Sender
 from channels.telegram.channel import TelegramChannel
+from channels.wording import plain
 from tests.botapi import FakeBotApi, Fault
 
 CALLBACKS = {(0, 0): "cb-a", (0, 1): "cb-b", (1, 0): "cb-c"}
@@ -49,6 +50,10 @@ PHOTO, DOCUMENT, VIDEO, VOICE = (
     Media("voice", "d.ogg", "audio/ogg", b"voice"),
 )
 STORE = {1: PHOTO, 2: PHOTO, 3: DOCUMENT, 4: VIDEO, 5: VOICE}
+
+
+def translate(language: str, key: str) -> str:
+    return LABELS.get(key) or plain(language, key)
 
 
 async def load_media(media_id: int) -> Media:
@@ -69,7 +74,7 @@ async def api():
 async def sender(api):
     channel = TelegramChannel(api.token, api_url=api.url)
     await channel.bot.initialize()
-    yield Sender(channel.bot, channel.capabilities, load_media, lambda _, key: LABELS[key])
+    yield Sender(channel.bot, channel.capabilities, load_media, translate)
     await channel.close()
 
 

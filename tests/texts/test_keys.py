@@ -16,13 +16,14 @@ from officers.permissions import Role
 from reports.facts import OUTCOMES, ReportState
 from texts.catalogue import LANGUAGES, Catalogue
 from texts.markup import utf16_len
+from web.sentences import CODES
 
 CATALOGUE = Catalogue.load()
 ROOT = Path(handlers.__file__).parents[1]
 #: Packages that are run; "bot" also begins the names of modules, so its two keys are asked for by themselves.
 PACKAGES = (
     *("commands", "bot", "handlers", "broadcasts", "reports", "establishments", "officers", "unit"),
-    *("conversations", "deliveries", "media", "channels", "texts"),
+    *("conversations", "deliveries", "media", "channels", "texts", "web"),
 )
 #: Calls whose first or second argument is a key even when a verb has the same name.
 SPEAKING = {"say", "html", "plain", "message", "button", "Refusal", "tell_reporter"}
@@ -39,6 +40,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "notice_state.": tuple(NoticeState),
     "outcome.": OUTCOMES,
     "place_state.": tuple(EstablishmentState),
+    "plain_text.": ("contact", "location"),
+    "problem.": CODES,
     "reject.": ("duplicate", "not_here", "wrong_facts"),
     "report.closed_": OUTCOMES,
     "report_state.": tuple(ReportState),
@@ -75,7 +78,7 @@ def literals() -> dict[str, str]:
     for place, node in NODES:
         if isinstance(node, ast.Constant) and KEY.fullmatch(str(node.value)):
             value = str(node.value)
-            if value not in known_verbs and value.partition(".")[0] in namespaces:
+            if value not in known_verbs and not value.endswith(".html") and value.partition(".")[0] in namespaces:
                 found.setdefault(value, place)
         if isinstance(node, ast.Call) and called(node) in SPEAKING:
             for argument in node.args[:2]:
@@ -95,8 +98,22 @@ def prefixes() -> dict[str, str]:
     return found
 
 
+def on_pages() -> dict[str, str]:
+    """Every key that a page or its script names, with the file that does."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "web" / "templates").glob("*.html")):
+        page = path.read_text("utf-8")
+        found |= dict.fromkeys(re.findall(r"say(?:_in)?\((?:\w+, )?'([a-z_]+\.[a-z_]+)'", page), path.name)
+        found |= dict.fromkeys((f"page.{word}" for word in re.findall(r'data-t(?:-\w+)?="(\w+)"', page)), path.name)
+    script = (ROOT / "web" / "static" / "chat.js").read_text("utf-8")
+    said = [word for words in re.findall(r"\bsay\(([^()]*)", script) for word in re.findall(r'"([a-z_]+)"', words)]
+    said += re.findall(r'"([a-z]+day)"', script)  # the days of the week, asked for by number
+    # What is no key but stands in a condition: `say(entry.type === "text" ? …)`; and what a file's kind is called.
+    return found | {f"page.{word}": "chat.js" for word in {*said, "photo", "video", "file"} - {"text", "document"}}
+
+
 BEGINNINGS = prefixes()
-WRITTEN = literals()
+WRITTEN = literals() | on_pages()
 FAMILY_KEYS = {prefix + ending for prefix, endings in FAMILIES.items() for ending in endings}
 
 

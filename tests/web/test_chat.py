@@ -23,11 +23,12 @@ from conversations.inbound import waiting_updates
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
+from texts.catalogue import LANGUAGES
 from web.app import WebServer, build_web
 from web.channel import PageChannel
 from web.pages import ChatPage, WebSettings
 from web.security import Limiter, Rate
-from web.sentences import _SENTENCES, preferred_language
+from web.sentences import CODES, preferred_language, sentence
 from web.visitor import address_of
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
@@ -174,7 +175,8 @@ def test_vietnamese_unless_english_is_liked_better(accept, language):
 
 
 def test_every_sentence_is_there_in_both_languages():
-    assert all(vi and en and vi != en for vi, en in _SENTENCES.values())
+    said = {code: [sentence(language, code, police="113") for language in LANGUAGES] for code in CODES}
+    assert all(vi and en and vi != en for vi, en in said.values())
 
 
 async def test_a_person_of_the_demo_has_one_chat_whoever_looks(visit, bot):

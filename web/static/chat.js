@@ -7,50 +7,8 @@
 
 // ── Words ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const WORDS = {
-  vi: {
-    skipToBox: "Tới ô nhập tin", skipToButtons: "Tới các nút mới nhất", call: "Gọi {police} khi nguy hiểm",
-    idle: "Bình Yên · trợ lý tự động", typing: "đang soạn tin…", offline: "Mất kết nối, đang thử lại…",
-    older: "Xem tin cũ hơn", log: "Cuộc trò chuyện", outbox: "Đang chờ gửi", box: "Nhắn tin", compose: "Soạn tin", send: "Gửi", menu: "Lệnh",
-    boxHint: "Alt và mũi tên lên: tới các nút mới nhất.", commands: "Danh sách lệnh", noCommands: "Chưa có lệnh nào.",
-    attach: "Gửi kèm", media: "Ảnh, video", camera: "Chụp ảnh", file: "Tệp", voice: "Ghi âm", place: "Vị trí", photo: "Ảnh",
-    video: "Video", quick: "Trả lời nhanh", tray: "Sẽ gửi kèm", cancel: "Huỷ", done: "Xong", close: "Đóng", recording: "Đang ghi âm",
-    welcome: "Nhắn tin tại đây để báo tin, đăng ký cơ sở hoặc kiểm tra thông báo. Không cần tài khoản.",
-    danger: "Nguy hiểm ngay lúc này? Gọi {police}.", start: "Bắt đầu",
-    me: "Bạn", today: "Hôm nay", yesterday: "Hôm qua", newHere: "Tin mới", edited: "đã sửa", withdrawn: "Tin đã thu hồi",
-    sending: "đang gửi", sent: "đã gửi", notSent: "chưa gửi, bấm để thử lại", retry: "Thử lại", takeBack: "Sửa lại", drop: "Bỏ",
-    waiting: "gửi hơi nhanh, tự gửi lại sau {n} giây", newOne: "1 tin mới", newMany: "{n} tin mới", toEnd: "Xuống cuối",
-    noNetwork: "Không kết nối được. Nội dung vừa gửi vẫn còn.", outage: "Hệ thống đang gặp lỗi. Nội dung vừa gửi vẫn còn; thử lại sau ít phút.",
-    pressFailed: "Chưa bấm được nút này. Bấm lại để thử lần nữa.", tooLong: "Tin dài quá {n} ký tự. Chia thành nhiều tin ngắn hơn rồi gửi.",
-    tooLarge: "“{name}” lớn hơn 20 MB, chưa gửi được. Chọn tệp nhỏ hơn.", emptyFile: "“{name}” không có nội dung.",
-    noPlace: "Không lấy được vị trí. Cho phép trình duyệt dùng vị trí, hoặc gõ địa chỉ.", findingPlace: "Đang tìm vị trí…",
-    placeHere: "Vị trí của tôi (± {n} m)", openMap: "Mở trên openstreetmap.org", remove: "Bỏ {name}",
-    noMic: "Không dùng được micrô. Cho phép trình duyệt dùng micrô, hoặc gõ chữ.", voiceOf: "Ghi âm {n}", saySpoiler: "Nội dung che, bấm để xem",
-    typePhone: "Gõ số điện thoại rồi bấm Gửi.", newTab: "mở trang khác", noButtons: "Chưa có nút nào.", photoOf: "Ảnh: {name}",
-    days: ["Chủ Nhật", "Thứ Hai", "Thứ Ba", "Thứ Tư", "Thứ Năm", "Thứ Sáu", "Thứ Bảy"],
-  },
-  en: {
-    skipToBox: "Go to the message box", skipToButtons: "Go to the newest buttons", call: "Call {police} in danger",
-    idle: "Bình Yên · automatic assistant", typing: "is typing…", offline: "Connection lost, trying again…",
-    older: "Show older messages", log: "Conversation", outbox: "Waiting to be sent", box: "Message", compose: "Write a message", send: "Send", menu: "Menu",
-    boxHint: "Alt and arrow up: go to the newest buttons.", commands: "List of commands", noCommands: "No commands yet.",
-    attach: "Attach", media: "Photo, video", camera: "Camera", file: "File", voice: "Voice", place: "Location", photo: "Photo",
-    video: "Video", quick: "Quick answers", tray: "To be sent along", cancel: "Cancel", done: "Done", close: "Close", recording: "Recording",
-    welcome: "Write here to report something, register a place to stay, or check a notice. No account needed.",
-    danger: "In danger right now? Call {police}.", start: "Start",
-    me: "You", today: "Today", yesterday: "Yesterday", newHere: "New", edited: "edited", withdrawn: "Message withdrawn",
-    sending: "sending", sent: "sent", notSent: "not sent, tap to try again", retry: "Try again", takeBack: "Change", drop: "Discard",
-    waiting: "a little too fast, sending again in {n} s", newOne: "1 new message", newMany: "{n} new messages", toEnd: "To the end",
-    noNetwork: "No connection. Your message is still here.", outage: "Something went wrong on our side. Your message is still here; try again in a few minutes.",
-    pressFailed: "That button did not work. Tap it again.", tooLong: "Longer than {n} characters. Please send it as several messages.",
-    tooLarge: "“{name}” is larger than 20 MB and cannot be sent. Choose a smaller file.", emptyFile: "“{name}” is empty.",
-    noPlace: "Your location could not be found. Allow the browser to use it, or type the address.", findingPlace: "Finding your location…",
-    placeHere: "My location (± {n} m)", openMap: "Open on openstreetmap.org", remove: "Remove {name}",
-    noMic: "The microphone cannot be used. Allow the browser to use it, or type.", voiceOf: "Voice {n}", saySpoiler: "Hidden text, tap to show",
-    typePhone: "Type your phone number, then tap Send.", newTab: "opens another page", noButtons: "No buttons yet.", photoOf: "Photo: {name}",
-    days: ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
-  },
-};
+const WORDS = JSON.parse(document.getElementById("words").textContent); // language → key → text, from the catalogues
+const DAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
 const page = document.documentElement;
 const base = page.dataset.base;
@@ -139,7 +97,7 @@ function sayDay(day) {
   if (day === dayOf(now)) return say("today");
   if (day === dayOf(now - 86_400_000)) return say("yesterday");
   const [year, month, date] = day.split("-");
-  return `${WORDS[language].days[new Date(`${day}T00:00:00Z`).getUTCDay()]} ${date}/${month}/${year}`;
+  return `${say(DAYS[new Date(`${day}T00:00:00Z`).getUTCDay()])} ${date}/${month}/${year}`;
 }
 
 function saySize(bytes) {
@@ -180,7 +138,7 @@ class Problem extends Error {
 }
 
 function problemFrom(status, body, retryAfter) {
-  const text = body?.error || say(status ? "outage" : "noNetwork");
+  const text = body?.error || say(status ? "outage" : "no_network");
   return new Problem({ status, code: body?.code, text, retryAfter: Number(retryAfter) || 0 });
 }
 
@@ -335,7 +293,7 @@ function markDay(row) {
 
 function markNew(row) {
   log.querySelector(".news")?.remove();
-  row?.querySelector(".message").before(make("div", { className: "news" }, make("span", {}, say("newHere"))));
+  row?.querySelector(".message").before(make("div", { className: "news" }, make("span", {}, say("new_here"))));
 }
 
 /** Scroll along with the newest message, if that is where the reader is. */
@@ -371,9 +329,9 @@ function tellUnread() {
   const pill = $("pill");
   pill.hidden = atEnd;
   pill.classList.toggle("has-news", unread > 0);
-  $("pill-text").textContent = unread ? say(unread === 1 ? "newOne" : "newMany", { n: unread }) : "";
+  $("pill-text").textContent = unread ? say(unread === 1 ? "new_one" : "new_many", { n: unread }) : "";
   if (unread) pill.removeAttribute("aria-label");
-  else pill.setAttribute("aria-label", say("toEnd"));
+  else pill.setAttribute("aria-label", say("to_end"));
   document.title = `${unread ? `(${unread}) ` : ""}${unit} · Bình Yên`;
   if (window.parent !== window) window.parent.postMessage({ type: "unread", count: unread }, location.origin);
 }
@@ -438,7 +396,7 @@ function linkButton({ label, url }) {
   const href = safeAddress(url, ["https:", "http:", "tel:"]);
   if (!href) return make("span", { className: "inline-button" }, label);
   if (href.startsWith("tel:")) return make("a", { className: "inline-button", href }, icon("phone"), label);
-  return make("a", { className: "inline-button", href, target: "_blank", rel: "noopener noreferrer" }, label, icon("out"), make("span", { className: "unseen" }, say("newTab")));
+  return make("a", { className: "inline-button", href, target: "_blank", rel: "noopener noreferrer" }, label, icon("out"), make("span", { className: "unseen" }, say("new_tab")));
 }
 
 function fileNode(file) {
@@ -446,7 +404,7 @@ function fileNode(file) {
   const name = file.name || say(file.kind === "document" ? "file" : file.kind);
   switch (file.kind) {
     case "photo": {
-      const image = make("img", { src: address, alt: say("photoOf", { name }), decoding: "async" });
+      const image = make("img", { src: address, alt: say("photo_of", { name }), decoding: "async" });
       return make("button", { type: "button", className: "picture", onclick: () => openViewer(address, image.alt) }, image);
     }
     case "video":
@@ -463,7 +421,7 @@ function placeNode({ latitude, longitude }) {
   const point = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`;
   const href = `https://www.openstreetmap.org/?mlat=${latitude}&mlon=${longitude}#map=17/${latitude}/${longitude}`;
   return make("a", { className: "document", href, target: "_blank", rel: "noopener noreferrer" },
-    make("span", { className: "badge" }, icon("pin")), make("span", {}, make("b", {}, point), make("small", {}, say("openMap"))));
+    make("span", { className: "badge" }, icon("pin")), make("span", {}, make("b", {}, point), make("small", {}, say("open_map"))));
 }
 
 function openViewer(address, description) {
@@ -548,7 +506,7 @@ function commandLink(text) {
 
 function spoiler(text) {
   const covered = make("span", { "aria-hidden": "true" }, text);
-  const hint = make("span", { className: "unseen" }, say("saySpoiler"));
+  const hint = make("span", { className: "unseen" }, say("say_spoiler"));
   const node = make("button", { type: "button", className: "spoiler", "aria-expanded": "false" }, covered, hint);
   node.onclick = () => {
     node.setAttribute("aria-expanded", "true");
@@ -597,7 +555,7 @@ async function press(message, button) {
     setTimeout(() => pressing.get(message.id) === pressed && release(message.id), 4000); // normally a toast or an edit comes first
   } catch (problem) {
     if (!problem.mayRetry) pressNonces.delete(act);
-    toast(problem.mayRetry && problem.status === 0 ? say("pressFailed") : problem.text);
+    toast(problem.mayRetry && problem.status === 0 ? say("press_failed") : problem.text);
     release(message.id);
   }
 }
@@ -644,7 +602,7 @@ function showPressed(node, pressedData) {
 function focusButtons(step = 0) {
   const sets = [...document.querySelectorAll(".row .buttons, .keyboard:not([hidden])")];
   if (!sets.length) {
-    $("spoken").textContent = say("noButtons");
+    $("spoken").textContent = say("no_buttons");
     return;
   }
   const present = sets.findIndex((set) => set.contains(document.activeElement));
@@ -744,7 +702,7 @@ function pendingNode(entry) {
   if (entry.type === "place") bubble.append(make("div", { className: "document" }, make("span", { className: "badge" }, icon("pin")), make("b", {}, say("place"))));
   if (entry.text) bubble.append(make("div", { className: "text", dir: "auto" }, entry.text));
   const isFailed = entry.state === "failed";
-  const status = isFailed ? say("notSent") : entry.state === "waiting" ? entry.problem : say("sending");
+  const status = isFailed ? say("not_sent") : entry.state === "waiting" ? entry.problem : say("sending");
   bubble.append(make("div", { className: "meta" }, make("span", {}, status), icon(isFailed ? "warn" : "clock")));
   const article = make("article", { className: `message pending ${entry.state}`, "aria-label": `${say("me")}, ${timeOf(entry.at)}` }, bubble);
   Object.assign(article.dataset, { testid: "message", from: "me", pending: entry.state });
@@ -752,7 +710,7 @@ function pendingNode(entry) {
     bubble.onclick = () => send(entry);
     bubble.append(make("div", { className: "meta" }, entry.problem));
     article.append(make("div", { className: "again" }, make("button", { type: "button", onclick: () => send(entry) }, say("retry")),
-      make("button", { type: "button", onclick: () => takeBack(entry) }, say(entry.type === "text" ? "takeBack" : "drop"))));
+      make("button", { type: "button", onclick: () => takeBack(entry) }, say(entry.type === "text" ? "take_back" : "drop"))));
   }
   return make("div", { className: "row", "data-from": "me" }, article);
 }
@@ -797,7 +755,7 @@ function sendText(text) {
 function submit() {
   const text = box.value.trim();
   if (!text && !tray.length) return box.focus();
-  if (text.length > TEXT_LIMIT) return complain(say("tooLong", { n: TEXT_LIMIT.toLocaleString(language === "vi" ? "vi-VN" : "en-GB") }));
+  if (text.length > TEXT_LIMIT) return complain(say("too_long", { n: TEXT_LIMIT.toLocaleString(language === "vi" ? "vi-VN" : "en-GB") }));
   closePanels();
   const files = tray.filter((item) => item.file);
   const caption = files.length && text.length <= CAPTION_LIMIT ? text : "";
@@ -876,7 +834,7 @@ function fillCommands(prefix = "") {
   };
   $("commands").replaceChildren(...fitting.map(({ command, description }) =>
     make("button", { type: "button", onclick: () => choose(command) }, make("b", {}, `/${command}`), make("span", {}, description))));
-  if (!fitting.length) $("commands").append(make("p", { className: "none" }, say("noCommands")));
+  if (!fitting.length) $("commands").append(make("p", { className: "none" }, say("no_commands")));
   return fitting.length;
 }
 
@@ -925,7 +883,7 @@ function keyboardButton(key) {
 function askForPhone() {
   box.inputMode = "tel";
   box.focus();
-  toast(say("typePhone"));
+  toast(say("type_phone"));
   box.addEventListener("blur", () => { box.inputMode = "text"; }, { once: true });
 }
 
@@ -938,8 +896,8 @@ const RECORDINGS = [["audio/ogg;codecs=opus", "ogg"], ["audio/webm;codecs=opus",
 async function addFiles(files, asDocuments = false) {
   closePanels();
   for (const file of files) {
-    if (file.size > FILE_LIMIT) complain(say("tooLarge", { name: file.name }));
-    else if (!file.size) complain(say("emptyFile", { name: file.name }));
+    if (file.size > FILE_LIMIT) complain(say("too_large", { name: file.name }));
+    else if (!file.size) complain(say("empty_file", { name: file.name }));
     else tray.push({ kind: asDocuments ? "document" : kindOf(file), file, name: file.name || "tep", preview: await previewOf(file) });
   }
   drawTray();
@@ -985,7 +943,7 @@ function drawTray() {
 function addPlace() {
   closePanels();
   findPlace((spot) => {
-    tray = [...tray.filter((item) => !item.place), { place: spot, label: say("placeHere", { n: Math.round(spot.accuracy) }) }];
+    tray = [...tray.filter((item) => !item.place), { place: spot, label: say("place_here", { n: Math.round(spot.accuracy) }) }];
     drawTray();
     noticeDraft();
     box.focus();
@@ -993,15 +951,15 @@ function addPlace() {
 }
 
 function findPlace(use) {
-  if (!navigator.geolocation) return complain(say("noPlace"));
-  toast(say("findingPlace"));
+  if (!navigator.geolocation) return complain(say("no_place"));
+  toast(say("finding_place"));
   navigator.geolocation.getCurrentPosition(
     ({ coords }) => {
       toast("");
       $("toast").classList.remove("shown");
       use({ latitude: coords.latitude, longitude: coords.longitude, accuracy: coords.accuracy });
     },
-    () => complain(say("noPlace")), { enableHighAccuracy: true, timeout: 15_000, maximumAge: 30_000 });
+    () => complain(say("no_place")), { enableHighAccuracy: true, timeout: 15_000, maximumAge: 30_000 });
 }
 
 let recorder = null;
@@ -1014,7 +972,7 @@ async function record() {
   try {
     sound = await navigator.mediaDevices.getUserMedia({ audio: true });
   } catch {
-    return complain(say("noMic"));
+    return complain(say("no_mic"));
   }
   const [mime, ending] = RECORDINGS.find(([type]) => MediaRecorder.isTypeSupported(type)) ?? ["", "webm"];
   recorder = new MediaRecorder(sound, mime ? { mimeType: mime } : {});
@@ -1035,7 +993,7 @@ async function record() {
 }
 
 function addVoice(sound, ending, seconds) {
-  tray.push({ kind: "voice", file: sound, name: `ghi-am.${ending}`, label: say("voiceOf", { n: sayDuration(seconds) }), preview: null });
+  tray.push({ kind: "voice", file: sound, name: `ghi-am.${ending}`, label: say("voice_of", { n: sayDuration(seconds) }), preview: null });
   drawTray();
 }
 
@@ -1165,7 +1123,7 @@ async function loadOlder() {
     scroller.scrollTop += scroller.scrollHeight - height;
     setTimeout(() => log.setAttribute("aria-live", "polite"), 500);
   } catch (problem) {
-    toast(problem.text ?? say("noNetwork"));
+    toast(problem.text ?? say("no_network"));
   }
 }
 
