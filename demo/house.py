@@ -35,12 +35,13 @@ from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.reports import Report, ReportState
 from demo.selfcheck import Failed, walk
 from demo.ward import AT_WORK, PERSONAS, UNIT, build_ward
+from texts.catalogue import LANGUAGES
 from texts.times import say_when
 from unit.policy import Policy
 from web.app import PortTaken
 from web.pages import HERE, ChatPage
 from web.security import is_same_origin
-from web.sentences import LANGUAGES, preferred_language
+from web.sentences import preferred_language
 from web.visitor import WebChat
 
 #: Where an ordinary visitor's chat is, with a cookie of its own.

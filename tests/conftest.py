@@ -152,7 +152,7 @@ def make(sessions: Sessions, now: datetime) -> Factory:
 
 @pytest.fixture(params=KINDS)
 async def world(request: pytest.FixtureRequest, sqlite_engine: AsyncEngine, clock: Clock) -> AsyncIterator[World]:
-    """The whole house on one channel, three times: Telegram-like, our web page, plain text."""
+    """The whole house on one channel, three times: Telegram-like, our web page, letters."""
     async with open_world(Sessions(sqlite_engine, KEYS), clock, [request.param]) as opened:
         yield opened
 

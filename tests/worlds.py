@@ -2,7 +2,8 @@
 
 - `telegram`: a Bot API in memory, with buttons, edits and files, under Telegram's name;
 - `web`: the real web gateway, and people who post over HTTP what the page would post;
-- `text`: plain text of 2,000 characters, where people type the numbers of what they choose.
+- `mail`: the toy channel of `tests/channels/mail_drop.py`, plain text of 2,000 characters, where people write the
+  numbers of what they choose.
 
 A test arranges people, lets them act, and says what they see:
 
@@ -15,12 +16,16 @@ A test arranges people, lets them act, and says what they see:
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from string import Formatter
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -32,13 +37,14 @@ from structlog.testing import capture_logs
 
 from bot.house import House
 from channels.channel import Channel
-from channels.memory import MemoryGateway, MemoryTextGateway
+from channels.memory import MemoryGateway
 from channels.port import MediaKind, Recipient
 from channels.wording import catalogue, plain
 from db.engine import Sessions
 from db.tables.officers import Role
 from deliveries.ledger import next_due_at
 from officers.permissions import Actor
+from tests.channels.mail_drop import MailDrop
 from tests.factories import Factory
 from texts.markup import parse
 from unit.policy import Policy
@@ -47,7 +53,7 @@ from web.channel import PageChannel
 from web.pages import WebSettings
 from web.visitor import address_of
 
-KINDS = ("telegram", "web", "text")
+KINDS = ("telegram", "web", "mail")
 UNIT = "Công an Phường 2"
 DOOR = "https://binhyen.example"
 _ORIGIN = "http://test"
@@ -310,25 +316,32 @@ class Web:
         return self._files[address, file_id]
 
 
-class PlainText:
-    """No buttons, no edits, no files, 2,000 characters: people type numbers."""
+class Mail:
+    """The toy channel: no buttons, no edits, no files, 2,000 characters. People write numbers."""
 
-    name = "text"
+    name = "mail"
     has_buttons = has_files = False
 
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
-        self.gateway = MemoryTextGateway(sessions, name=self.name, clock=clock)
+        self._folder = TemporaryDirectory(prefix="binhyen-mail-")
+        self.gateway = MailDrop(sessions, Path(self._folder.name), clock=clock)
         self._log: dict[str, list[Shown]] = {}
+        self._letters = itertools.count(1)
+
+    async def close(self) -> None:
+        """Take the folder away."""
+        self._folder.cleanup()
 
     async def meet(self, name: str, number: int) -> str:
-        address = f"u-{name}-{number}"
+        address = f"{name}.{number}@ward.example"
         self._log[address] = []
         return address
 
     async def sends(self, house: House, address: str, text: str) -> None:
         await self.shows(address)
         self._log[address].append(Shown(f"own-{len(self._log[address])}", 0, text, is_own=True))
-        await house.store(self.name, [await self.gateway.says(address, text)])
+        self.gateway.writes(address, text, f"{next(self._letters):06}")
+        await self.gateway.fetch(partial(house.store, self.name))
 
     async def sends_file(
         self, house: House, address: str, kind: MediaKind, content: bytes, name: str, caption: str
@@ -347,8 +360,7 @@ class PlainText:
     async def shows(self, address: str) -> list[Shown]:
         """Deliveries and own lines in the order they came."""
         log = self._log.setdefault(address, [])
-        told = self.gateway.chats[address]
-        for text in told[sum(not shown.is_own for shown in log) :]:
+        for text in self.gateway.reads(address):
             assert len(text) <= 2000
             menu = text.rpartition("Trả lời bằng số:")[2] if "Trả lời bằng số:" in text else ""
             menu = menu or (text.rpartition("Reply with a number:")[2] if "Reply with a number:" in text else "")
@@ -378,7 +390,7 @@ def _port(kind: str, sessions: Sessions, clock: Clock) -> Any:
         case "web":
             return Web(sessions, clock)
         case _:
-            return PlainText(sessions, clock)
+            return Mail(sessions, clock)
 
 
 @dataclass
@@ -637,7 +649,7 @@ async def open_world(
         finally:
             await world.house.stop()
             for port in world.ports.values():
-                if isinstance(port, Web):
+                if isinstance(port, Web | Mail):
                     await port.close()
     assert not world.incidents, world.incidents
 

@@ -18,13 +18,14 @@ from starlette.templating import Jinja2Templates
 from channels.bodies import TooLarge
 from channels.port import MediaKind
 from db.outage import is_outage
+from texts.catalogue import LANGUAGES
 from web.asked import degrees, form, integer, json_of, nonce_of, number, string
 from web.floods import Floods
 from web.limits import Full
 from web.pages import ChatPage, WebSettings
 from web.pieces import Pieces, ranged, sse
 from web.security import Cookies, is_same_origin
-from web.sentences import LANGUAGES, Refused, preferred_language, sentence
+from web.sentences import Refused, preferred_language, sentence
 from web.visitor import WebChat, WebRefusal, address_of
 
 _log = logging.getLogger(__name__)

@@ -476,7 +476,7 @@ async def test_a_word_that_may_mean_it_asks_once_more_and_ends_it_after_a_yes(te
 
 async def test_a_number_beside_a_question_asks_before_it_ends_contact(mixed_world):
     """Where buttons are numbers, "2" may be how many they were."""
-    lan, duty = await reporter_and_officer(mixed_world, on="text")
+    lan, duty = await reporter_and_officer(mixed_world, on="mail")
     await lan.sends("2")
     lan.sees(phrase("report.stop_sure"))
     await lan.sends("1")

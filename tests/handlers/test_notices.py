@@ -425,7 +425,7 @@ async def test_one_live_message_is_edited_at_most_every_five_seconds(telegram_wo
 
 async def test_without_edits_only_the_first_and_the_final_count_are_said(mixed_world):
     lan = await mixed_world.owner("lan", on="telegram")
-    officer = await mixed_world.officer("binh", on="text")
+    officer = await mixed_world.officer("binh", on="mail")
     await sends_notice(officer, lan)
     for _ in range(4):
         await mixed_world.tick(seconds=6)

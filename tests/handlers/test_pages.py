@@ -68,7 +68,9 @@ async def has_reports(world: World, size: int) -> None:
     now = world.clock()
     async with world.sessions.begin() as session:
         for which in range(size):
-            report = await open_report(session, chat=Recipient("text", f"u-{which}"), language="vi", now=now)
+            report = await open_report(
+                session, chat=Recipient("mail", f"u-{which}@ward.example"), language="vi", now=now
+            )
             await add_text(session, report, f"Tin {which}", now=now)
             await keep_unfinished(session, report.id, now=now, policy=world.policy)
 

@@ -129,7 +129,7 @@ async def test_a_photo_out_of_the_blue_begins_a_report(mixed_world):
 
 async def test_an_officer_on_plain_text_hears_of_the_files_by_name(mixed_world):
     lan = await mixed_world.person("lan", on="telegram")
-    duty = await mixed_world.officer("dung", Role.DUTY, on="text", on_duty=True)
+    duty = await mixed_world.officer("dung", Role.DUTY, on="mail", on_duty=True)
     await lan.sends("/baotin")
     await lan.sends_photo(caption=WORDS)
     await lan.sends_location(10.5, 106.25)

@@ -23,7 +23,7 @@ async def _all(world: World, table: Any) -> list[Any]:
 
 
 async def _reports_from_the_web(world: World) -> None:
-    await world.officer("lan", Role.DUTY, on="text", on_duty=True)
+    await world.officer("lan", Role.DUTY, on="mail", on_duty=True)
     for name, size in (("hoa", 5000), ("nam", 5040)):
         person = await world.person(name, on="web")
         world.clock.advance(minutes=7)
