@@ -1,95 +1,33 @@
-"""Sends an Outgoing through a telegram.Bot, and says once what a platform's errors mean to us."""
+"""Sends an Outgoing through a telegram.Bot: plans its calls, makes them, says what came of each."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from itertools import groupby
 from typing import Any
 
 from telegram import Bot
 from telegram.error import (
     BadRequest,
-    ChatMigrated,
-    Conflict,
-    Forbidden,
-    InvalidToken,
-    RetryAfter,
     TelegramError,
 )
 
-from channels.api import File, Unreachable, api_id, call
+from channels.api import File, api_id, call
+from channels.meanings import meaning_of, names_bad_handle
+from channels.plan import NO_PREVIEW, CallbackData, Planner, Step, add, inline, marked, places_of
 from channels.port import (
-    Attachment,
     Capabilities,
-    ChannelDown,
     Media,
-    Moved,
     Outgoing,
-    RecipientGone,
     Rejected,
-    SendError,
     Sent,
     StaleHandle,
     TryLater,
     Uncertain,
-    within_limit,
 )
 from channels.wording import spoken
 from db.sealing import CannotOpen
-from texts.markup import split, utf16_len
-
-Entities = tuple[dict[str, Any], ...]
-CallbackData = Mapping[tuple[int, int], str]
-
-ALBUM_LIMIT = 10
-#: How long to wait when a platform says "too many" and not until when.
-_UNTOLD = timedelta(seconds=5)
-_NO_PREVIEW = {"is_disabled": True}
-_SHARE_KEYS = {"contact": "button.share_contact", "location": "button.share_location"}
-# Wordings as the Bot API server answers them, lower case; read in python-telegram-bot 22.8's tests and tdlib, 2026-11.
-_LOST_CHAT = (
-    "chat not found",
-    "user not found",
-    "user is deactivated",
-    "user_deactivated",
-    "peer_id_invalid",
-    "input_user_deactivated",
-    "chat_id is empty",
-    "group chat was deactivated",
-    "bot was kicked",
-    "bot was blocked",
-    "chat_write_forbidden",
-    "have no rights to send a message",
-    "not enough rights to send",
-)
-#: What a file id was answered with that had been good: tdlib's words ("wrong file identifier/HTTP URL specified",
-#: "wrong remote file identifier specified: …", "wrong remote file id specified: …", "invalid file id") and the codes
-#: of Telegram's own servers behind it (FILE_REFERENCE_EXPIRED, _EMPTY, _INVALID and _0_EXPIRED in an album,
-#: FILEREF_UPGRADE_NEEDED, FILE_ID_INVALID, MEDIA_EMPTY); read in issues of tdlib and of bots' libraries, 2026-11.
-_BAD_HANDLE = (
-    "wrong file identifier",
-    "wrong file_id",
-    "wrong remote file",
-    "invalid file id",
-    "invalid file_id",
-    "file reference",
-    "file_reference",
-    "fileref_",
-    "file_id_invalid",
-    "media_empty",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One Bot API call; the main one's message is the one that carries the buttons."""
-
-    method: str
-    parameters: dict[str, Any]
-    attachments: tuple[Attachment, ...] = ()
-    is_main: bool = False
+from texts.markup import split
 
 
 @dataclass(slots=True)
@@ -118,9 +56,10 @@ class Sender:
         self._bot = bot
         self._capabilities = capabilities
         self._load_media = load_media
+        self._planner = Planner(capabilities, translate)
         self._translate = translate
         #: The last message that is the same for everybody, and its calls: a broadcast says one thing many times.
-        self._planned: tuple[Outgoing, bool, list[_Step]] | None = None
+        self._planned: tuple[Outgoing, bool, list[Step]] | None = None
 
     async def send(
         self,
@@ -155,7 +94,7 @@ class Sender:
         if not outgoing.attachments:
             return ()
         try:
-            steps = self._steps(outgoing, dict.fromkeys(_places(outgoing), ""), resent)
+            steps = self._steps(outgoing, dict.fromkeys(places_of(outgoing), ""), resent)
         except Rejected:
             return ()  # it will be refused when it is sent
         return tuple(file.media_id for file in steps[part].attachments) if part < len(steps) else ()
@@ -165,7 +104,7 @@ class Sender:
         try:
             await call(self._bot, "getMe", {})
         except TelegramError as error:
-            raise self._meaning(error) from error
+            raise meaning_of(error) from error
 
     async def edit(self, address: str, message_id: str, outgoing: Outgoing, *, callback_data: CallbackData) -> Sent:
         """Replace a message's text and buttons; doing so twice is harmless, so a lost answer is TryLater.
@@ -178,19 +117,19 @@ class Sender:
                 return Sent(message_id)
             outgoing = replace(outgoing, text=outgoing.brief, entities=())
         parameters: dict[str, Any] = {"chat_id": api_id(address), "message_id": api_id(message_id)}
-        _add(parameters, reply_markup=_inline(outgoing, callback_data))
+        add(parameters, reply_markup=inline(outgoing, callback_data))
         if not outgoing.text:
             return await self._change(address, "editMessageReplyMarkup", parameters, message_id)
         # Of a long text sent in parts, the last one carries the buttons and is the one that is rewritten.
         text, entities = split(outgoing.text, outgoing.entities, self._capabilities.text_limit)[-1]
-        as_text = _add({**parameters, "text": text, "link_preview_options": _NO_PREVIEW}, entities=list(entities))
+        as_text = add({**parameters, "text": text, "link_preview_options": NO_PREVIEW}, entities=list(entities))
         try:
             return await self._change(address, "editMessageText", as_text, message_id)
         except Rejected as error:
             if error.reason != "no_text":
                 raise
         # The message is a file: its words are its caption.
-        as_caption = _add({**parameters, "caption": text}, caption_entities=list(entities))
+        as_caption = add({**parameters, "caption": text}, caption_entities=list(entities))
         return await self._change(address, "editMessageCaption", as_caption, message_id)
 
     async def delete(self, address: str, message_id: str) -> None:
@@ -204,11 +143,11 @@ class Sender:
         except TelegramError as error:
             if "message is not modified" in error.message.lower():
                 return Sent(message_id)
-            meaning = self._meaning(error)
+            meaning = meaning_of(error)
             raise (TryLater("no_answer") if isinstance(meaning, Uncertain) else meaning) from error
         return Sent(_message_id(result) or message_id)
 
-    def _steps(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[_Step]:
+    def _steps(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[Step]:
         if callback_data:
             return self._plan_anew(outgoing, callback_data, resent)
         planned = self._planned
@@ -216,11 +155,11 @@ class Sender:
             self._planned = planned = (outgoing, resent, self._plan_anew(outgoing, callback_data, resent))
         return planned[2]
 
-    def _plan_anew(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[_Step]:
+    def _plan_anew(self, outgoing: Outgoing, callback_data: CallbackData, resent: bool) -> list[Step]:
         try:
             if resent:
-                outgoing = _marked(outgoing, self._translate(spoken(outgoing.language), "sending.again"))
-            steps = list(self._plan(outgoing, self._markup(outgoing, callback_data)))
+                outgoing = marked(outgoing, self._translate(spoken(outgoing.language), "sending.again"))
+            steps = list(self._planner.calls(outgoing, self._planner.markup(outgoing, callback_data)))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise Rejected("unrenderable") from error  # what was stored makes no message: nothing has left
         if resent:
@@ -229,19 +168,19 @@ class Sender:
             raise Rejected("empty")
         return steps
 
-    async def _send_all(self, address: str, steps: Sequence[_Step], silent: bool, handles: Mapping[int, str]) -> Sent:
+    async def _send_all(self, address: str, steps: Sequence[Step], silent: bool, handles: Mapping[int, str]) -> Sent:
         media = await self._media_of(steps, handles)
         progress = _Progress()
         try:
             for step in steps:
                 await self._take_anew(step, address, silent, media, handles, progress)
         except TelegramError as error:
-            raise (Uncertain("partly") if progress.calls else self._meaning(error)) from error
+            raise (Uncertain("partly") if progress.calls else meaning_of(error)) from error
         return Sent(progress.main_id, tuple(progress.handles))
 
     async def _take_anew(
         self,
-        step: _Step,
+        step: Step,
         address: str,
         silent: bool,
         media: Mapping[int, Media],
@@ -257,7 +196,7 @@ class Sender:
             await self._take(step, address, silent, await self._media_of([step], {}), {}, progress)
 
     async def _send_part(
-        self, address: str, steps: Sequence[_Step], part: int, silent: bool, handles: Mapping[int, str]
+        self, address: str, steps: Sequence[Step], part: int, silent: bool, handles: Mapping[int, str]
     ) -> Sent:
         if part >= len(steps):
             return Sent("")
@@ -272,14 +211,14 @@ class Sender:
         except BadRequest as error:
             if _is_stale(step, handles, error):
                 raise StaleHandle(tuple(file.media_id for file in step.attachments)) from error
-            raise self._meaning(error) from error
+            raise meaning_of(error) from error
         except TelegramError as error:
-            raise self._meaning(error) from error
+            raise meaning_of(error) from error
         return Sent(progress.main_id, tuple(progress.handles), more=len(steps) - part - 1)
 
     async def _take(
         self,
-        step: _Step,
+        step: Step,
         address: str,
         silent: bool,
         media: Mapping[int, Media],
@@ -296,48 +235,7 @@ class Sender:
             progress.main_id = _message_id(result)
         progress.handles += _new_handles(step, result, handles)
 
-    def _plan(self, outgoing: Outgoing, markup: dict[str, Any] | None) -> Iterator[_Step]:
-        """The calls, in order: point, text, files. The buttons are on the text wherever there is one."""
-        runs = list(_runs(outgoing.attachments, albums=bool(outgoing.text) or not markup))
-        has_text = bool(outgoing.text)
-        captioned = has_text and self._fits_caption(outgoing, runs, markup)
-        if point := outgoing.point:
-            alone = not has_text and not runs
-            where = {"latitude": point.latitude, "longitude": point.longitude}
-            yield _Step("sendLocation", _add(where, reply_markup=markup if alone else None), is_main=alone)
-        if has_text and not captioned:
-            yield from self._text_steps(outgoing, markup)
-        for number, run in enumerate(runs, start=1):
-            is_main = captioned or (not has_text and number == len(runs))
-            caption = (outgoing.text, outgoing.entities) if captioned else ("", ())
-            yield _file_step(run, caption, markup if is_main else None, is_main=is_main)
-
-    def _fits_caption(
-        self, outgoing: Outgoing, runs: Sequence[tuple[Attachment, ...]], markup: dict[str, Any] | None
-    ) -> bool:
-        """Whether all is one message: one file, or one album without buttons, which albums cannot carry."""
-        if len(runs) != 1 or (markup and len(runs[0]) > 1):
-            return False
-        return utf16_len(outgoing.text) <= self._capabilities.caption_limit
-
-    def _text_steps(self, outgoing: Outgoing, markup: dict[str, Any] | None) -> Iterator[_Step]:
-        parts = split(outgoing.text, outgoing.entities, self._capabilities.text_limit)
-        for number, (text, entities) in enumerate(parts, start=1):
-            is_last = number == len(parts)
-            parameters = {"text": text, "link_preview_options": _NO_PREVIEW}
-            _add(parameters, entities=list(entities), reply_markup=markup if is_last else None)
-            yield _Step("sendMessage", parameters, is_main=is_last)
-
-    def _markup(self, outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
-        if outgoing.asks is None:
-            removed = {"remove_keyboard": True} if outgoing.drops_keyboard else None
-            return _inline(outgoing, callback_data) or removed
-        label = self._translate(outgoing.language, _SHARE_KEYS[outgoing.asks])
-        rows = [[{"text": label, f"request_{outgoing.asks}": True}]]
-        rows += [[{"text": button.label} for button in row] for row in within_limit(outgoing.buttons)]
-        return {"keyboard": rows, "resize_keyboard": True, "one_time_keyboard": True}
-
-    async def _media_of(self, steps: Sequence[_Step], handles: Mapping[int, str]) -> dict[int, Media]:
+    async def _media_of(self, steps: Sequence[Step], handles: Mapping[int, str]) -> dict[int, Media]:
         """The bytes of every file that must be uploaded, read before anything is sent."""
         wanted = {file.media_id for step in steps for file in step.attachments} - handles.keys()
         try:
@@ -345,84 +243,9 @@ class Sender:
         except (LookupError, CannotOpen, ValueError) as error:  # erased, or damaged: nothing has left
             raise Rejected("no_media") from error
 
-    def _meaning(self, error: TelegramError) -> SendError:
-        match error:
-            case RetryAfter():
-                return TryLater("throttled", delay=_delay_of(error))
-            case ChatMigrated():
-                return Moved(str(error.new_chat_id))
-            case Forbidden():
-                return RecipientGone("forbidden")
-            # BadRequest derives from NetworkError, so it must be asked about first.
-            case BadRequest():
-                return _meaning_of_refusal(error)
-            case InvalidToken() if "method" in error.message.lower():
-                return Rejected("no_such_method")
-            case InvalidToken():
-                return ChannelDown("token_refused")
-            case Conflict():
-                return ChannelDown("conflict")
-            case Unreachable():
-                return TryLater("unreachable")
-            case _ if "too many requests" in error.message.lower():
-                return TryLater("throttled", delay=_UNTOLD)
-            case _:
-                return Uncertain("no_answer")
-
-
-def _marked(outgoing: Outgoing, mark: str) -> Outgoing:
-    """A message with a mark on a line before it: its first attempt may have arrived."""
-    if not outgoing.text:
-        return replace(outgoing, text=mark)
-    moved = tuple({**entity, "offset": entity["offset"] + utf16_len(mark) + 1} for entity in outgoing.entities)
-    return replace(outgoing, text=f"{mark}\n{outgoing.text}", entities=moved)
-
-
-def _add(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """`parameters` with those of `more` that say something."""
-    parameters.update({name: value for name, value in more.items() if value})
-    return parameters
-
-
-def _places(outgoing: Outgoing) -> Iterator[tuple[int, int]]:
-    for y, row in enumerate(outgoing.buttons):
-        yield from ((y, x) for x in range(len(row)))
-
-
-def _inline(outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
-    rows = [
-        [
-            {"text": button.label, **({"url": button.url} if button.url else {"callback_data": callback_data[y, x]})}
-            for x, button in enumerate(row)
-        ]
-        for y, row in enumerate(within_limit(outgoing.buttons))
-    ]
-    return {"inline_keyboard": rows} if rows else None
-
-
-def _runs(attachments: Sequence[Attachment], *, albums: bool) -> Iterator[tuple[Attachment, ...]]:
-    """Neighbours that may share an album: pictures with videos, documents with documents, voices alone."""
-    for kind, group in groupby(attachments, lambda file: "visual" if file.kind in ("photo", "video") else file.kind):
-        files = tuple(group)
-        size = ALBUM_LIMIT if albums and kind != "voice" else 1
-        yield from (files[start : start + size] for start in range(0, len(files), size))
-
-
-def _file_step(
-    run: tuple[Attachment, ...], caption: tuple[str, Entities], markup: dict[str, Any] | None, *, is_main: bool
-) -> _Step:
-    text, entities = caption
-    described = _add({}, caption=text, caption_entities=list(entities))
-    if len(run) == 1:
-        method = f"send{run[0].kind.capitalize()}"
-        return _Step(method, _add(described, reply_markup=markup), run, is_main=is_main)
-    media: list[dict[str, Any]] = [{"type": file.kind} for file in run]
-    media[0].update(described)
-    return _Step("sendMediaGroup", {"media": media}, run, is_main=is_main)
-
 
 def _attach(
-    step: _Step, parameters: dict[str, Any], media: Mapping[int, Media], handles: Mapping[int, str]
+    step: Step, parameters: dict[str, Any], media: Mapping[int, Media], handles: Mapping[int, str]
 ) -> dict[str, File]:
     """Put each file's handle into the parameters, or a reference to what is uploaded with them."""
     files: dict[str, File] = {}
@@ -444,13 +267,13 @@ def _attach(
     return files
 
 
-def _is_stale(step: _Step, handles: Mapping[int, str], error: BadRequest) -> bool:
+def _is_stale(step: Step, handles: Mapping[int, str], error: BadRequest) -> bool:
     """Whether a step was refused for the sake of a handle it was made with."""
     is_by_handle = any(file.media_id in handles for file in step.attachments)
-    return is_by_handle and any(words in error.message.lower() for words in _BAD_HANDLE)
+    return is_by_handle and names_bad_handle(error)
 
 
-def _new_handles(step: _Step, result: Any, handles: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+def _new_handles(step: Step, result: Any, handles: Mapping[int, str]) -> Iterator[tuple[int, str]]:
     messages = result if isinstance(result, list) else [result]
     for file, message in zip(step.attachments, messages, strict=False):
         # A video may come back as an animation: then its handle would not do for sendVideo, and is not kept.
@@ -463,21 +286,3 @@ def _new_handles(step: _Step, result: Any, handles: Mapping[int, str]) -> Iterat
 def _message_id(result: Any) -> str:
     message = result[0] if isinstance(result, list) and result else result
     return str(message["message_id"]) if isinstance(message, dict) and "message_id" in message else ""
-
-
-def _delay_of(error: RetryAfter) -> timedelta:
-    delay = error.retry_after
-    return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-
-
-def _meaning_of_refusal(error: BadRequest) -> SendError:
-    said = error.message.lower()
-    if any(words in said for words in _LOST_CHAT):
-        return RecipientGone("chat_gone")
-    if "message to" in said and "not found" in said:
-        return Rejected("message_gone")
-    if "no text in the message" in said:
-        return Rejected("no_text")
-    if any(words in said for words in _BAD_HANDLE):
-        return Rejected("bad_handle")
-    return Rejected("bad_request")

@@ -10,12 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from bot.settings import Settings
+from channels.telegram.channel import TelegramChannel
 from db.base import Base
 from handlers.buttons import verbs
 from handlers.routes import COMMANDS
 from officers.permissions import Permission
 from texts.catalogue import LANGUAGES, Catalogue
+from web.channel import PageChannel
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
@@ -299,6 +303,82 @@ def test_files_are_fetched_by_our_own_request_only():
     """python-telegram-bot's download reads the local path that a server in local mode, or a hostile one, answers."""
     own_downloads = ("get_file", "download_to_drive", "download_to_memory", "download_as_bytearray")
     assert not {path for path, tree in SOURCES.items() for _ in calls(tree, *own_downloads)}
+
+
+# --- channels ---
+
+#: Who may name a channel: the channels, the page's own face, the list of them, and what asks operators about settings.
+NAMING = ("channels/", "web/", "commands/", "bench/", "demo/", "bot/app.py", "bot/settings.py")
+#: Where else their names stand, and why.
+NAMED = {
+    "bot/logs.py": "the loggers of the library, and of our packages",
+    "db/tables/__init__.py": "a channel's tables stand with all others",
+    "db/tables/web.py": "the same",
+    "db/migrations/versions/0001_first_tables.py": "the same",
+}
+_CHANNELS = {TelegramChannel.name, PageChannel.name, "webhook"}
+_DESCRIBED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def channels_named(tree: ast.Module) -> set[str]:
+    """What of a module names a channel; the library called telegram is the Bot API's, whatever the channel."""
+    of_library = set(bound_by_library(tree))
+    modules = {module for module in imports(tree) if module.partition(".")[0] != "telegram"}
+    return {said for said in (modules | set(said_by(tree))) - of_library if _CHANNELS & set(words(said))}
+
+
+def bound_by_library(tree: ast.Module) -> Iterator[str]:
+    """The names that imports from the library give a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == "telegram")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "telegram":
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def said_by(tree: ast.Module) -> Iterator[str]:
+    """Names and texts of a module, without its docstrings."""
+    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, _DESCRIBED)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=str() as name) | ast.Attribute(attr=str() as name) | ast.arg(arg=str() as name):
+                yield name
+            case ast.keyword(arg=str() as name) | ast.alias(name=str() as name):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Constant(value=str() as text) if text not in docstrings:
+                yield f"text: {text}"
+
+
+def words(name: str) -> list[str]:
+    """`fill_web_menu` and `WebChat` each name the web; `webp` does not."""
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+
+
+def test_only_the_list_of_channels_names_one():
+    named = {path: channels_named(tree) for path, tree in SOURCES.items() if not path.startswith(NAMING)}
+
+    assert {path: found for path, found in named.items() if found and path not in NAMED} == {}
+    assert [path for path in NAMED if not named[path]] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "names_one"),
+    [
+        ("from channels.telegram.channel import TelegramChannel", True),
+        ("from channels import web", True),
+        ("if chat.channel == 'telegram': pass", True),
+        ("fill_web_menu()", True),
+        ("house.telegram.health", True),
+        ("build(telegram_webhook=None)", True),
+        ("from telegram.error import TelegramError\nraise TelegramError('x')", False),
+        ("import telegram", False),
+        ('"""On Telegram."""\nkind = \'image/webp\'  # not the web', False),
+    ],
+)
+def test_a_channel_is_told_from_the_library(source, names_one):
+    assert bool(channels_named(ast.parse(source))) is names_one
 
 
 def test_every_module_says_what_it_is_for():
