@@ -15,9 +15,10 @@ from bench.inbound import update, working_house
 from bench.server import Arrivals
 from bench.tools import FIRST_CHAT, Result, Run, ledger, now
 from bot.house import House
-from channels.envelope import ApiRefusal, Params, Upload
+from channels.envelope import ApiRefusal, Params
 from channels.memory import MemoryGateway
 from channels.port import Limits
+from channels.shapes import Upload
 from db.engine import Sessions
 from db.tables.officers import Officer, OfficerChat, Role, Shift
 

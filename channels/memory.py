@@ -9,24 +9,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from channels.envelope import (
-    ApiRefusal,
-    Clock,
-    Content,
+from channels.envelope import ApiRefusal, Clock, Params, bad_request
+from channels.own_chat import MessageGateway
+from channels.plain_text import TextGateway
+from channels.port import MediaKind
+from channels.shapes import (
     FileRef,
     Json,
-    Params,
+    Shown,
     Upload,
     api_message,
-    bad_request,
     command_entities,
     press_update,
     private_chat,
     visitor,
 )
-from channels.own_chat import MessageGateway
-from channels.plain_text import TextGateway
-from channels.port import MediaKind
 from db.engine import Sessions
 
 
@@ -60,7 +57,7 @@ class MemoryMessage:
     """A message as its reader sees it. `files` are (kind, name, bytes); `edits` counts the changes."""
 
     id: int
-    content: Content
+    content: Shown
     at: datetime
     files: list[tuple[MediaKind, str, bytes]] = field(default_factory=list)
     edits: int = 0
@@ -123,10 +120,10 @@ class MemoryGateway(_Failing, MessageGateway):
         number = int(address) if address.lstrip("-").isdigit() else address
         return {"id": number, "type": "supergroup", "title": "Group"} if address[:1] == "-" else {**chat, "id": number}
 
-    async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
+    async def append(self, address: str, contents: Sequence[Shown]) -> list[Json]:
         return [await self._put(address, content, from_bot=True) for content in contents]
 
-    async def _put(self, address: str, content: Content, *, from_bot: bool) -> Json:
+    async def _put(self, address: str, content: Shown, *, from_bot: bool) -> Json:
         files = [(file.kind, file.name, self._files[file.id][1]) for file in content.files]
         chat = self.chats[address]
         chat.append(MemoryMessage(len(chat) + 1, content, self._clock(), files, from_bot=from_bot))
@@ -143,7 +140,7 @@ class MemoryGateway(_Failing, MessageGateway):
                 return message
         raise bad_request(f"message to {to} not found")
 
-    async def change(self, address: str, message_id: str, change: Callable[[Content], Content]) -> Json:
+    async def change(self, address: str, message_id: str, change: Callable[[Shown], Shown]) -> Json:
         message = self._find(address, message_id, "edit")
         message.content = change(message.content)
         message.edits += 1
@@ -181,20 +178,20 @@ class MemoryGateway(_Failing, MessageGateway):
 
     async def says(self, address: str, text: str) -> Json:
         """Somebody writes: the message is in the chat, and this is its Update."""
-        return await self._arrives(address, Content(text=text, entities=command_entities(text)))
+        return await self._arrives(address, Shown(text=text, entities=command_entities(text)))
 
     async def sends_file(
         self, address: str, kind: MediaKind, content: bytes, *, name: str = "tep", mime: str = "", caption: str = ""
     ) -> Json:
         """Somebody sends a file; its Update."""
         file = await self.keep_file(kind, Upload(name, mime, content))
-        return await self._arrives(address, Content(text=caption, files=(file,)))
+        return await self._arrives(address, Shown(text=caption, files=(file,)))
 
     async def sends_location(self, address: str, latitude: float, longitude: float) -> Json:
         """Somebody sends where they are; its Update."""
-        return await self._arrives(address, Content(location={"latitude": latitude, "longitude": longitude}))
+        return await self._arrives(address, Shown(location={"latitude": latitude, "longitude": longitude}))
 
-    async def _arrives(self, address: str, content: Content) -> Json:
+    async def _arrives(self, address: str, content: Shown) -> Json:
         message = await self._put(address, content, from_bot=False)
         return {"update_id": next(self._updates), "message": message}
 

@@ -7,22 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from channels.envelope import (
-    MEDIA_CALLS,
-    Content,
-    FileRef,
-    Gateway,
-    Json,
-    Params,
-    Upload,
-    bad_request,
-    buttons_of,
-    checked,
-    no_file,
-    shown_by,
-    text_of,
-)
+from channels.envelope import MEDIA_CALLS, Gateway, Params, bad_request, buttons_of, checked, no_file, shown_by, text_of
 from channels.port import MediaKind
+from channels.shapes import FileRef, Json, Shown, Upload
 
 
 class MessageGateway(Gateway):
@@ -37,11 +24,11 @@ class MessageGateway(Gateway):
         return await super().answer(method, params, files)
 
     @abstractmethod
-    async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
+    async def append(self, address: str, contents: Sequence[Shown]) -> list[Json]:
         """Write new messages, all or none; their Message objects. Raises ApiRefusal for an unknown chat."""
 
     @abstractmethod
-    async def change(self, address: str, message_id: str, change: Callable[[Content], Content]) -> Json:
+    async def change(self, address: str, message_id: str, change: Callable[[Shown], Shown]) -> Json:
         """Put `change(content)` in a message's place; its Message object.
 
         Raises:
@@ -105,7 +92,7 @@ class MessageGateway(Gateway):
         """Replace a message's text and buttons."""
         text, entities = text_of(params)
 
-        def change(content: Content) -> Content:
+        def change(content: Shown) -> Shown:
             if content.files or content.location:
                 raise bad_request("there is no text in the message to edit")
             return checked(replace(content, text=text, entities=entities, buttons=buttons_of(params)))
@@ -116,7 +103,7 @@ class MessageGateway(Gateway):
         """Replace a file's caption and buttons."""
         text, entities = text_of(params, "caption")
 
-        def change(content: Content) -> Content:
+        def change(content: Shown) -> Shown:
             if not content.files:
                 raise bad_request("there is no caption in the message to edit")
             return checked(replace(content, text=text, entities=entities, buttons=buttons_of(params)))
@@ -127,8 +114,8 @@ class MessageGateway(Gateway):
         """Replace a message's buttons."""
         return await self._edit(params, lambda content: replace(content, buttons=buttons_of(params)))
 
-    async def _edit(self, params: Params, change: Callable[[Content], Content]) -> Json:
-        def changed(content: Content) -> Content:
+    async def _edit(self, params: Params, change: Callable[[Shown], Shown]) -> Json:
+        def changed(content: Shown) -> Shown:
             new = change(content)
             if new == content:
                 raise bad_request("message is not modified")

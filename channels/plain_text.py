@@ -13,27 +13,19 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.envelope import (
-    MEDIA_CALLS,
-    Clock,
-    Content,
-    Gateway,
+from channels.envelope import MEDIA_CALLS, Clock, Gateway, Params, bad_request, buttons_of, checked, no_file, shown_by
+from channels.port import Capabilities, MediaKind
+from channels.shapes import (
     Json,
-    Params,
+    Shown,
     Upload,
     api_message,
-    bad_request,
-    buttons_of,
-    checked,
     command_entities,
-    no_file,
     press_update,
     private_chat,
-    shown_by,
     update_number,
     visitor,
 )
-from channels.port import Capabilities, MediaKind
 from channels.wording import plain, spoken
 from db.engine import Sessions, keys_of
 from db.marks import day_mark, days_until
@@ -151,7 +143,7 @@ class TextGateway(Gateway):
         await self.deliver_file(address, kind, upload, "")
         return await self._say(address, shown)
 
-    async def _say(self, address: str, content: Content) -> Json:
+    async def _say(self, address: str, content: Shown) -> Json:
         options, lines = _menu_of(content, await self._language(address))
         parts = _parts(content.text, lines, self.capabilities.text_limit)
         for part in parts:
@@ -159,9 +151,9 @@ class TextGateway(Gateway):
         await self._after(address, Menu(message_id, content.text, options))
         return self._message(address, message_id, content)
 
-    def _message(self, address: str, message_id: str, content: Content) -> Json:
+    def _message(self, address: str, message_id: str, content: Shown) -> Json:
         return api_message(
-            Content(text=content.text),
+            Shown(text=content.text),
             message_id=message_id,
             chat=private_chat(address),
             sender=self.me(),
@@ -219,11 +211,11 @@ class TextGateway(Gateway):
                 await self._keep(address, replace(menu, answered=True))
             if "data" in chosen:
                 shown = api_message(
-                    Content(text=menu.text), message_id=menu.message_id, chat=chat, sender=self.me(), at=self._clock()
+                    Shown(text=menu.text), message_id=menu.message_id, chat=chat, sender=self.me(), at=self._clock()
                 )
                 return press_update(update_id, str(update_id), chosen["data"], sender=sender, message=shown)
             text = chosen["label"]
-        content = Content(text=text, entities=command_entities(text))
+        content = Shown(text=text, entities=command_entities(text))
         message = api_message(content, message_id=message_id, chat=chat, sender=sender, at=self._clock())
         return {"update_id": update_id, "message": message}
 
@@ -234,7 +226,7 @@ async def forget_menus(session: AsyncSession, *, now: datetime) -> None:
     await session.execute(delete(TextMenu).where(TextMenu.day.in_(over)))
 
 
-def _menu_of(content: Content, language: str) -> tuple[tuple[Json, ...], list[str]]:
+def _menu_of(content: Shown, language: str) -> tuple[tuple[Json, ...], list[str]]:
     """The options of a message, and the lines that offer them."""
     options: list[Json] = []
     offers, links, asks = [], [], []

@@ -72,6 +72,7 @@ class Planner:
             yield Step("sendMessage", parameters, is_main=is_last)
 
     def markup(self, outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
+        """What stands under the message: its buttons, or the keyboard that asks for something, or that it goes."""
         if outgoing.asks is None:
             removed = {"remove_keyboard": True} if outgoing.drops_keyboard else None
             return inline(outgoing, callback_data) or removed
@@ -96,11 +97,13 @@ def add(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def places_of(outgoing: Outgoing) -> Iterator[tuple[int, int]]:
+    """Row and column of every button."""
     for y, row in enumerate(outgoing.buttons):
         yield from ((y, x) for x in range(len(row)))
 
 
 def inline(outgoing: Outgoing, callback_data: CallbackData) -> dict[str, Any] | None:
+    """The buttons under a message; None where there are none."""
     rows = [
         [
             {"text": button.label, **({"url": button.url} if button.url else {"callback_data": callback_data[y, x]})}

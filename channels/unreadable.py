@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels.envelope import command_entities
+from channels.shapes import command_entities
 
 Json = dict[str, Any]
 _CHAT = ("id", "type", "title")

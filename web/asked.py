@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from channels.bodies import TooLarge, limited, read_body
-from channels.envelope import Upload
+from channels.shapes import Upload
 from channels.web.files import MAX_FILE
 from web.limits import Held
 from web.sentences import Refused

@@ -11,18 +11,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.envelope import (
-    Content,
-    FileRef,
-    Json,
-    Upload,
-    command_entities,
-    press_update,
-    update_number,
-    visitor,
-)
 from channels.port import MediaKind
-from channels.web import store
+from channels.shapes import FileRef, Json, Shown, Upload, command_entities, press_update, update_number, visitor
+from channels.web import command_store, file_store, store
 from channels.web.files import MAX_FILE, new_file
 from channels.web.gateway import WebGateway
 from channels.web.store import Chat, Message
@@ -54,7 +45,7 @@ def address_of(cookie: str) -> str:
 
 def _page_message(message: Message) -> Json:
     """A message as the page gets it; see the HTTP contract. A file's name begins with the message that shows it."""
-    content = message.content or Content()
+    content = message.content or Shown()
     return {
         "id": message.message_id,
         "seq": message.seq,
@@ -86,7 +77,7 @@ def _page_button(button: Json) -> Json:
     return {"label": button["text"], **what}
 
 
-def _page_keyboard(content: Content) -> list[list[Any]] | None:
+def _page_keyboard(content: Shown) -> list[list[Any]] | None:
     if content.keyboard is None:
         return None
     return [[key if "asks" in key else key["label"] for key in row] for row in content.keyboard]
@@ -147,13 +138,13 @@ class WebChat:
         cleaned = _checked_text(text, MAX_TEXT)
         if is_blank(cleaned):
             raise WebRefusal("empty")
-        return await self._say(address, nonce, Content(text=cleaned, entities=command_entities(cleaned)))
+        return await self._say(address, nonce, Shown(text=cleaned, entities=command_entities(cleaned)))
 
     async def post_location(self, address: str, latitude: float, longitude: float, nonce: str) -> Json:
         """The visitor says where they are; raises WebRefusal "bad_request" for no place on earth."""
         if not (abs(latitude) <= 90 and abs(longitude) <= 180):
             raise WebRefusal("bad_request")
-        return await self._say(address, nonce, Content(location={"latitude": latitude, "longitude": longitude}))
+        return await self._say(address, nonce, Shown(location={"latitude": latitude, "longitude": longitude}))
 
     async def post_file(self, address: str, kind: MediaKind, upload: Upload, nonce: str, *, caption: str = "") -> Json:
         """The visitor sends a file.
@@ -170,20 +161,18 @@ class WebChat:
         file, row = await asyncio.to_thread(new_file, self._sessions.keys, kind, upload)
 
         async def act(session: AsyncSession, chat: Chat, now: datetime) -> tuple[Message, Json]:
-            await store.add_file(session, row, now=now)
-            return await self._written(session, chat, Content(text=text, files=(file,)), now)
+            await file_store.add_file(session, row, now=now)
+            return await self._written(session, chat, Shown(text=text, files=(file,)), now)
 
         return await self._act(address, nonce, act) or {}
 
-    async def _say(self, address: str, nonce: str, content: Content) -> Json:
+    async def _say(self, address: str, nonce: str, content: Shown) -> Json:
         async def act(session: AsyncSession, chat: Chat, now: datetime) -> tuple[Message, Json]:
             return await self._written(session, chat, content, now)
 
         return await self._act(address, nonce, act) or {}
 
-    async def _written(
-        self, session: AsyncSession, chat: Chat, content: Content, now: datetime
-    ) -> tuple[Message, Json]:
+    async def _written(self, session: AsyncSession, chat: Chat, content: Shown, now: datetime) -> tuple[Message, Json]:
         (message,) = await store.add_messages(session, chat, [content], from_bot=False, now=now)
         return message, {"message": self._gateway.shown(chat.who.address, message, language=chat.language)}
 
@@ -274,7 +263,7 @@ class WebChat:
         """The menu that counts for a chat: the narrowest scope first, in each the language first, as on Telegram."""
         scopes = (f"chat:{address}", "all_private_chats", "default")
         wanted = [(scope, spoken) for scope in scopes for spoken in (language, "")]
-        return await store.first_commands(session, self._gateway.name, wanted)
+        return await command_store.first_commands(session, self._gateway.name, wanted)
 
     async def subscribe(self, address: str, after: int = 0) -> AsyncIterator[PageEvent]:
         """Everything the page has to know from `after` on, missed and live, until the hub closes.
@@ -325,10 +314,10 @@ class WebChat:
         number, _, name = page_id.partition("-")
         async with self._sessions.reading() as session:
             file = await self._shown_file(session, address, number, name)
-            sealed = await store.sealed_file(session, name) if file else None
+            sealed = await file_store.sealed_file(session, name) if file else None
         if file is None or sealed is None:
             raise WebRefusal("not_found")
-        return file, await asyncio.to_thread(store.open_file, self._sessions.keys, name, sealed)
+        return file, await asyncio.to_thread(file_store.open_file, self._sessions.keys, name, sealed)
 
     async def _shown_file(self, session: AsyncSession, address: str, number: str, name: str) -> FileRef | None:
         if not number.isdecimal():

@@ -8,12 +8,9 @@ from typing import Any
 
 import filetype
 
-from channels.envelope import (
-    FileRef,
-    Upload,
-)
 from channels.port import MediaKind
-from channels.web import store
+from channels.shapes import FileRef, Upload
+from channels.web import file_store
 from db.sealing import KeyRing
 from texts.markup import clean
 
@@ -72,4 +69,4 @@ def new_file(keys: KeyRing, kind: MediaKind, upload: Upload) -> tuple[FileRef, d
     """A file and its row, sealed. Takes a while for large ones: call it in a thread, outside any transaction."""
     really, name, mime, width, height = inspect(kind, upload.name, upload.content)
     file = FileRef(secrets.token_urlsafe(18), really, name, mime, len(upload.content), width, height)
-    return file, store.file_row(keys, file, upload.content)
+    return file, file_store.file_row(keys, file, upload.content)

@@ -12,23 +12,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.api import Unreachable
-from channels.envelope import (
-    ApiRefusal,
-    Clock,
-    Content,
-    FileRef,
-    Json,
-    Params,
-    Upload,
-    api_message,
-    bad_request,
-    no_file,
-    private_chat,
-    visitor,
-)
+from channels.envelope import ApiRefusal, Clock, Params, bad_request, no_file
 from channels.own_chat import MessageGateway
 from channels.port import Capabilities, MediaKind, Recipient
-from channels.web import store
+from channels.shapes import FileRef, Json, Shown, Upload, api_message, private_chat, visitor
+from channels.web import command_store, file_store, store
 from channels.web.files import new_file
 from channels.web.hub import Hub
 from channels.web.store import Chat, Message
@@ -102,25 +90,25 @@ class WebGateway(MessageGateway):
     def shown(self, address: str, message: Message, *, language: str | None = None) -> Json:
         """A message as the Bot API shows it."""
         return api_message(
-            message.content or Content(),
+            message.content or Shown(),
             message_id=message.message_id,
             chat=private_chat(address),
             sender=self.me() if message.from_bot else visitor(address, language=language),
             at=message.at,
         )
 
-    async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
+    async def append(self, address: str, contents: Sequence[Shown]) -> list[Json]:
         now = self.clock()
         files = [file.id for content in contents for file in content.files]
         async with self.sessions.begin() as session:
             chat = await self._chat(session, address, to_change=True)
-            if files and not await store.show_files(session, files, now=now):
+            if files and not await file_store.show_files(session, files, now=now):
                 raise no_file()
             added = await store.add_messages(session, chat, contents, from_bot=True, now=now)
         self.hub.changed(address, by_bot=True)
         return [self.shown(address, message) for message in added]
 
-    async def change(self, address: str, message_id: str, change: Callable[[Content], Content]) -> Json:
+    async def change(self, address: str, message_id: str, change: Callable[[Shown], Shown]) -> Json:
         async with self.sessions.begin() as session:
             chat, message, before = await self._own(session, address, message_id, "edit")
             new = replace(message, content=change(before), edited=True)
@@ -134,9 +122,7 @@ class WebGateway(MessageGateway):
             await store.delete_message(session, chat, message)
         self.hub.changed(address, by_bot=True)
 
-    async def _own(
-        self, session: AsyncSession, address: str, message_id: str, to: str
-    ) -> tuple[Chat, Message, Content]:
+    async def _own(self, session: AsyncSession, address: str, message_id: str, to: str) -> tuple[Chat, Message, Shown]:
         chat = await self._chat(session, address, to_change=True)
         message = await store.find_message(session, chat.who, int(message_id)) if message_id.isdecimal() else None
         if message is None or not message.from_bot or message.content is None:
@@ -146,19 +132,19 @@ class WebGateway(MessageGateway):
     async def keep_file(self, kind: MediaKind, upload: Upload) -> FileRef:
         file, row = await asyncio.to_thread(new_file, self.sessions.keys, kind, upload)
         async with self.sessions.begin() as session:
-            await store.add_file(session, row, now=self.clock())
+            await file_store.add_file(session, row, now=self.clock())
         return file
 
     async def find_file(self, file_id: str) -> FileRef | None:
         async with self.sessions.reading() as session:
-            return await store.find_file(session, file_id)
+            return await file_store.find_file(session, file_id)
 
     async def download(self, path: str) -> bytes:
         async with self.sessions.reading() as session:
-            sealed = await store.sealed_file(session, path)
+            sealed = await file_store.sealed_file(session, path)
         if sealed is None:
             raise ApiRefusal(404, "Not Found")
-        return await asyncio.to_thread(store.open_file, self.sessions.keys, path, sealed)
+        return await asyncio.to_thread(file_store.open_file, self.sessions.keys, path, sealed)
 
     async def call_answer_callback_query(self, params: Params, files: Mapping[str, Upload]) -> bool:
         """Show the answer to a press on the visitor's open pages."""
@@ -176,7 +162,7 @@ class WebGateway(MessageGateway):
         """Keep a menu of commands; the pages read it again."""
         scope, address, language = _scope(params)
         async with self.sessions.begin() as session:
-            await store.keep_commands(session, self.name, scope, language, params["commands"])
+            await command_store.keep_commands(session, self.name, scope, language, params["commands"])
         self.hub.sign("commands", {}, address)
         return True
 
@@ -184,7 +170,7 @@ class WebGateway(MessageGateway):
         """Drop a menu of commands; the next wider one counts."""
         scope, address, language = _scope(params)
         async with self.sessions.begin() as session:
-            await store.drop_commands(session, self.name, scope, language)
+            await command_store.drop_commands(session, self.name, scope, language)
         self.hub.sign("commands", {}, address)
         return True
 
@@ -192,7 +178,7 @@ class WebGateway(MessageGateway):
         """A menu of commands as it was set."""
         scope, _, language = _scope(params)
         async with self.sessions.reading() as session:
-            return await store.first_commands(session, self.name, [(scope, language)])
+            return await command_store.first_commands(session, self.name, [(scope, language)])
 
 
 def _scope(params: Params) -> tuple[str, str | None, str]:

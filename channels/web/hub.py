@@ -7,9 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from channels.envelope import (
-    Json,
-)
+from channels.shapes import Json
 
 _TYPING_SECONDS = 5.0
 _STREAMS_PER_CHAT = 6

@@ -17,27 +17,25 @@ from typing import Any
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.envelope import Content, FileRef, Json
 from channels.port import Recipient
+from channels.shapes import FileRef, Shown
+from channels.web.file_store import drop_files, drop_old_files
 from db.engine import keys_of
 from db.marks import day_mark, day_of, days_until, keyed_id
 from db.sealing import KeyRing, padded, unpadded
 from db.statements import erase_rows, insert_ignoring
 from db.tables import web as rows
 
-_CHAT, _MESSAGE, _CHANGE, _POST, _FILE, _COMMANDS = (
-    *("web-chat", "web-message", "web-change", "web-post", "web-file", "web-commands"),
-)
-#: What is filled with spaces up to these lengths before it is sealed, bytes: all chats look alike, a deleted message
-#: like a short one, and a file's name does not show in the length of its row.
-_CHAT_BYTES, _MESSAGE_BYTES, _ABOUT_BYTES = 96, 500, 1000
+_CHAT, _MESSAGE, _CHANGE, _POST = "web-chat", "web-message", "web-change", "web-post"
+#: What is filled with spaces up to these lengths before it is sealed, bytes: all chats look alike, and a deleted
+#: message like a short one.
+_CHAT_BYTES, _MESSAGE_BYTES = 96, 500
 #: How many rows one statement asks for at least and at most, and how many changes one page looks through.
 _FEW, _MANY, _CHANGES_PER_PAGE = 64, 500, 2000
 
 _chats: Any = rows.WebChat.__table__
 _messages: Any = rows.WebMessage.__table__
 _posts: Any = rows.WebPost.__table__
-_files: Any = rows.WebFile.__table__
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Message:
     seq: int
     from_bot: bool
     at: datetime
-    content: Content | None
+    content: Shown | None
     edited: bool = False
 
 
@@ -152,7 +150,7 @@ def _sealed_message(keys: KeyRing, key: int, message: Message) -> bytes:
 def _opened_message(keys: KeyRing, key: int, sealed: bytes) -> Message:
     plain = unpadded(keys.open(_MESSAGE, sealed, bound_to=str(key)))
     message_id, seq, from_bot, at, edited, content = json.loads(plain)
-    shown = None if content is None else Content.from_dict(content)
+    shown = None if content is None else Shown.from_dict(content)
     return Message(message_id, seq, from_bot, datetime.fromisoformat(at), shown, edited)
 
 
@@ -184,7 +182,7 @@ async def _read(session: AsyncSession, condition: Any) -> list[Message]:
 
 
 async def add_messages(
-    session: AsyncSession, chat: Chat, contents: Sequence[Content], *, from_bot: bool, now: datetime
+    session: AsyncSession, chat: Chat, contents: Sequence[Shown], *, from_bot: bool, now: datetime
 ) -> list[Message]:
     """New messages at the end of a chat."""
     keys, who = keys_of(session), chat.who
@@ -237,6 +235,10 @@ async def _change_messages(session: AsyncSession, chat: Chat, messages: Sequence
     return changed
 
 
+def _files_of(message: Message) -> tuple[FileRef, ...]:
+    return message.content.files if message.content else ()
+
+
 async def erase_messages(session: AsyncSession, who: Recipient) -> int:
     """Wipe what a chat's messages and the visitor's files say; open pages drop them. Returns how many."""
     chat = await find_chat(session, who, to_change=True)
@@ -245,7 +247,7 @@ async def erase_messages(session: AsyncSession, who: Recipient) -> int:
     found = await _living(session, chat, chat.last_message_id, limit=chat.last_message_id)
     if not found:
         return 0
-    await _drop_files(session, (file for message in found if not message.from_bot for file in _files_of(message)))
+    await drop_files(session, (file for message in found if not message.from_bot for file in _files_of(message)))
     # Said before the last change is counted, so that no reader goes through them again.
     chat = replace(chat, erased_to=chat.last_message_id)
     await _change_messages(session, chat, [_without_content(message) for message in reversed(found)])
@@ -319,117 +321,6 @@ async def add_post(
     await session.execute(_ADD_POST, {"id": key, "sealed": sealed, "day": day_mark(keys, _POST, now)})
 
 
-# --- files --------------------------------------------------------------------------------------------------------
-
-
-def _file_key(keys: KeyRing, name: str) -> int:
-    return keyed_id(keys, _FILE, name)
-
-
-def _files_of(message: Message) -> tuple[FileRef, ...]:
-    return message.content.files if message.content else ()
-
-
-def file_row(keys: KeyRing, file: FileRef, content: bytes) -> dict[str, Any]:
-    """The row of a new file. Takes a while for large ones: call it in a thread, outside any transaction."""
-    key = _file_key(keys, file.id)
-    about = [file.kind, file.name, file.mime, file.size, file.width, file.height]
-    plain = json.dumps(about, ensure_ascii=False).encode().ljust(_ABOUT_BYTES)
-    return {
-        "id": key,
-        "about": keys.seal(_FILE, padded(plain), bound_to=f"{key}:about"),
-        "content": keys.seal(_FILE, padded(content), bound_to=str(key)),
-    }
-
-
-async def add_file(session: AsyncSession, row: dict[str, Any], *, now: datetime) -> None:
-    """Keep what `file_row` made."""
-    await session.execute(insert(_files), {**row, "day": day_mark(keys_of(session), _FILE, now)})
-
-
-async def find_file(session: AsyncSession, name: str) -> FileRef | None:
-    """What is known of a file."""
-    keys = keys_of(session)
-    key = _file_key(keys, name)
-    about = await session.scalar(select(_files.c.about).where(_files.c.id == key))
-    return None if about is None else _opened_file(keys, name, about)
-
-
-def _opened_file(keys: KeyRing, name: str, about: bytes) -> FileRef:
-    plain = unpadded(keys.open(_FILE, about, bound_to=f"{_file_key(keys, name)}:about"))
-    return FileRef(name, *json.loads(plain))
-
-
-async def sealed_file(session: AsyncSession, name: str) -> bytes | None:
-    """A file's bytes as they are kept; `open_file` opens them."""
-    key = _file_key(keys_of(session), name)
-    sealed: bytes | None = await session.scalar(select(_files.c.content).where(_files.c.id == key))
-    return sealed
-
-
-def open_file(keys: KeyRing, name: str, sealed: bytes) -> bytes:
-    """A file's bytes. Takes a while for large files: call it in a thread."""
-    return unpadded(keys.open(_FILE, sealed, bound_to=str(_file_key(keys, name))))
-
-
-async def show_files(session: AsyncSession, names: Sequence[str], *, now: datetime) -> bool:
-    """Keep files for as long as a message that shows them from now on; False when one of them is gone."""
-    keys = keys_of(session)
-    wanted = {_file_key(keys, name) for name in names}
-    found = await session.execute(select(_files.c.id, _files.c.day).where(_files.c.id.in_(wanted)))
-    days = {row.id: row.day for row in found}
-    today = day_mark(keys, _FILE, now)
-    # Only once a day: SQLite reads the whole of a row that it changes.
-    behind = [key for key, day in days.items() if day != today]
-    if behind:
-        await session.execute(update(_files).where(_files.c.id.in_(behind)).values(day=today))
-    return days.keys() == wanted
-
-
-async def _drop_files(session: AsyncSession, files: Iterable[FileRef]) -> None:
-    wanted = [_file_key(keys_of(session), file.id) for file in files]
-    for start in range(0, len(wanted), _MANY):
-        await erase_rows(session, delete(_files).where(_files.c.id.in_(wanted[start : start + _MANY])))
-
-
-# --- menus of commands --------------------------------------------------------------------------------------------
-
-
-def _commands_key(keys: KeyRing, channel: str, scope: str, language: str) -> str:
-    return keys.fingerprint(_COMMANDS, channel, scope, language)
-
-
-async def keep_commands(
-    session: AsyncSession, channel: str, scope: str, language: str, commands: Sequence[Json]
-) -> None:
-    """Keep a menu of commands in place of the one before."""
-    keys = keys_of(session)
-    key = _commands_key(keys, channel, scope, language)
-    plain = json.dumps(list(commands), ensure_ascii=False).encode()
-    await session.merge(rows.WebCommands(id=key, sealed=keys.seal(_COMMANDS, padded(plain), bound_to=key)))
-
-
-async def drop_commands(session: AsyncSession, channel: str, scope: str, language: str) -> None:
-    """Forget a menu of commands."""
-    key = _commands_key(keys_of(session), channel, scope, language)
-    await session.execute(delete(rows.WebCommands).where(rows.WebCommands.id == key))
-
-
-async def first_commands(session: AsyncSession, channel: str, wanted: Sequence[tuple[str, str]]) -> list[Json]:
-    """The menu of the first scope and language that has one."""
-    keys = keys_of(session)
-    by_key = [_commands_key(keys, channel, scope, language) for scope, language in wanted]
-    found = await session.execute(
-        select(rows.WebCommands.id, rows.WebCommands.sealed).where(rows.WebCommands.id.in_(by_key))
-    )
-    kept = {row.id: row.sealed for row in found}
-    for key in by_key:
-        if key in kept:
-            commands: list[Json] = json.loads(unpadded(keys.open(_COMMANDS, kept[key], bound_to=key)))
-            return commands
-    return []
-
-
 # --- forgetting ---------------------------------------------------------------------------------------------------
 
 
@@ -439,9 +330,9 @@ async def purge(session: AsyncSession, *, before: datetime, nonces_before: datet
     A file is as old as the newest message that showed it: the bot may send one again by its name.
     """
     keys = keys_of(session)
+    await drop_old_files(session, before=before)
     for table, purpose, until in (
         (_messages, _MESSAGE, before),
-        (_files, _FILE, before),
         (_posts, _POST, nonces_before),
         (_chats, _CHAT, nonces_before),
     ):

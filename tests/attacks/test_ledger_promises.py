@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from channels.envelope import ApiRefusal, Json
+from channels.envelope import ApiRefusal
 from channels.port import Attachment, Button, Limits, Media, Outgoing, Recipient
 from channels.sender import Sender
+from channels.shapes import Json
 from channels.telegram.channel import TelegramChannel
 from channels.wording import plain
 from db.engine import Sessions, is_sqlite

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from channels.envelope import Upload
+from channels.shapes import Upload
 from db.engine import Sessions
 from db.tables.deliveries import MediaRow
 from db.tables.officers import Role

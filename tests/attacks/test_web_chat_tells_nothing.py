@@ -24,9 +24,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from telegram import BotCommand, BotCommandScopeChat, InlineKeyboardButton, InlineKeyboardMarkup
 
-from channels.envelope import Content, Upload
 from channels.memory import MemoryTextGateway
 from channels.port import Recipient
+from channels.shapes import Shown, Upload
 from channels.web.gateway import WebGateway
 from channels.web.store import erase_messages
 from db.base import Base
@@ -152,19 +152,17 @@ class Town:
         self._note("web_files", keyed_id(KEYS, "web-file", name), chat)
 
     async def _presses(self, chat: str) -> None:
-        (asked,) = await self._gateway.append(
-            chat, [Content("Chọn:", buttons=(({"text": "A", "callback_data": "a"},),))]
-        )
+        (asked,) = await self._gateway.append(chat, [Shown("Chọn:", buttons=(({"text": "A", "callback_data": "a"},),))])
         self._note_message(chat, asked["message_id"])
         await self._chat.press(chat, asked["message_id"], "a", self._nonce(chat))
         match self._luck.choice(("edit", "delete", "leave")):
             case "edit":
-                await self._gateway.change(chat, str(asked["message_id"]), lambda content: Content("Đã chọn"))
+                await self._gateway.change(chat, str(asked["message_id"]), lambda content: Shown("Đã chọn"))
             case "delete":
                 await self._gateway.remove(chat, str(asked["message_id"]))
 
     async def _answers(self, chat: str) -> None:
-        said = [Content(" ".join(self._luck.choices(WORDS, k=self._luck.choice((3, 30)))))]
+        said = [Shown(" ".join(self._luck.choices(WORDS, k=self._luck.choice((3, 30)))))]
         for told in await self._gateway.append(chat, said * self._luck.choice((1, 1, 3))):
             self._note_message(chat, told["message_id"])
         await self._chat.seen(chat, 1)

@@ -21,9 +21,10 @@ from telegram import (
 from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError, RetryAfter
 
 from channels.api import call, fetch_file
-from channels.envelope import ApiRefusal, Json, update_number
+from channels.envelope import ApiRefusal
 from channels.memory import MemoryGateway, MemoryTextGateway
 from channels.plain_text import forget_menus
+from channels.shapes import Json, update_number
 from db.sealing import KeyRing
 from db.tables.web import TextMenu
 from texts.markup import utf16_len

@@ -28,9 +28,9 @@ from telegram import (
 from telegram.error import BadRequest
 
 from channels.api import Unreachable, fetch_file
-from channels.envelope import Upload
 from channels.port import Attachment, Button, Media, Outgoing, Recipient, RecipientGone, Rejected
 from channels.sender import Sender
+from channels.shapes import Upload
 from channels.web import store as web_store
 from channels.web.files import MAX_FILE
 from channels.web.gateway import WebGateway

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from channels.envelope import Content, Json
 from channels.memory import MemoryGateway
 from channels.port import Limits, Outgoing, Recipient
 from channels.sender import Sender
+from channels.shapes import Json, Shown
 from channels.wording import plain
 from db.engine import Sessions
 from db.tables.deliveries import Delivery, DeliveryState, Lane
@@ -30,7 +30,7 @@ class WatchedGateway(MemoryGateway):
 
     around: Callable[[Callable[[], Awaitable[list[Json]]]], Awaitable[list[Json]]] | None = None
 
-    async def append(self, address: str, contents: Sequence[Content]) -> list[Json]:
+    async def append(self, address: str, contents: Sequence[Shown]) -> list[Json]:
         async def deliver() -> list[Json]:
             return await super(WatchedGateway, self).append(address, contents)
 
