@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from db.engine import Sessions
 from web.door import Door
+from web.edition import edition_of
 from web.limits import Limits
 from web.notices import notice_routes
 from web.pages import HERE, WebSettings, templates_for
@@ -56,8 +57,10 @@ def build_web(
         folder: Where `static` is.
     """
     limits = limits or Limits()
+    edition = edition_of(folder / "static")
     found: list[BaseRoute] = [
         *status_routes(sessions=sessions, parts=health),
+        edition.route(),
         Mount("/static", _Static(directory=folder / "static", check_dir=False), name="static"),
         *(_root_file(folder / "static", path, mime) for path, mime in _ROOT_FILES.items()),
         *notice_routes(sessions=sessions, settings=settings, templates=templates_for(settings)),
@@ -83,7 +86,7 @@ def build_metrics(registry: CollectorRegistry) -> Starlette:
 
 
 class _Static(StaticFiles):
-    """Static files are asked for again each time, so that a new version is never half old."""
+    """Static files are asked for again each time, so that a new version is never half old; see also `Edition`."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

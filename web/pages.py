@@ -13,6 +13,7 @@ from starlette.templating import Jinja2Templates
 
 from channels.wording import catalogue, plain
 from texts.markup import parse
+from web.edition import edition_of
 
 #: Where `static` and `templates` are.
 HERE = Path(__file__).parent
@@ -48,7 +49,8 @@ class ChatPage:
 
 def templates_for(settings: WebSettings) -> Jinja2Templates:
     """The templates. In all of them `say(key)` is a text in the page's `language`, `say_in(language, key)` one in
-    another; `police` is the number to call, and `words` are what the page's script says."""
+    another; `police` is the number to call, `words` are what the page's script says, and
+    `edition` is where the scripts are."""
     templates = Jinja2Templates(directory=HERE / "templates")
 
     def say_in(language: str, key: str) -> str:
@@ -58,7 +60,13 @@ def templates_for(settings: WebSettings) -> Jinja2Templates:
     def say(context: Context, key: str) -> str:
         return say_in(context["language"], key)
 
-    templates.env.globals |= {"say": say, "say_in": say_in, "police": settings.police, "words": script_words()}
+    templates.env.globals |= {
+        "say": say,
+        "say_in": say_in,
+        "police": settings.police,
+        "words": script_words(),
+        "edition": edition_of(HERE / "static"),
+    }
     return templates
 
 

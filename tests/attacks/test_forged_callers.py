@@ -181,9 +181,9 @@ def paths_of(routes: Iterable[BaseRoute]) -> set[str]:
     found = set()
     for route in routes:
         if isinstance(route, Mount):
-            found |= {route.path, route.path + "/chat.js", route.path + "/fonts"}
+            found |= {route.path, route.path + "/demo.js", route.path + "/chat", route.path + "/fonts"}
         elif isinstance(route, Route):
-            found.add(re.sub(r"\{\w+\}", "x", route.path))
+            found.add(re.sub(r"\{\w+(:\w+)?\}", "x", route.path))
     return {path.rstrip("/") for path in found} | {path.rstrip("/") + "/" for path in found}
 
 

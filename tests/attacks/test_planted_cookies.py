@@ -144,7 +144,7 @@ async def test_the_cookie_is_bound_to_this_host_and_to_https_where_there_is_http
 
 
 async def test_browsers_are_told_to_come_over_https_only_where_there_is_https(visit, public_url):
-    for path in ("/", "/api/messages", "/healthz", "/nothing", "/static/chat.js"):
+    for path in ("/", "/api/messages", "/healthz", "/nothing", "/static/chat/start.js"):
         said = (await visit(path=path)).headers.get("strict-transport-security")
         if public_url == HTTPS:
             seconds = int(said.removeprefix("max-age="))

@@ -162,8 +162,12 @@ def test_no_page_writes_an_emergency_number_out(path):
     assert not _WRITTEN_OUT.search(path.read_text("utf-8"))
 
 
-def test_neither_the_pages_script_nor_its_errors_write_one_out():
-    assert not _WRITTEN_OUT.search((ROOT / "web" / "static" / "chat.js").read_text("utf-8"))
+@pytest.mark.parametrize("path", sorted((ROOT / "web" / "static").rglob("*.js")), ids=lambda path: path.name)
+def test_no_script_writes_an_emergency_number_out(path):
+    assert not _WRITTEN_OUT.search(path.read_text("utf-8"))
+
+
+def test_the_pages_errors_name_the_units_own():
     assert "0263 113" in sentence("vi", "outage", police="0263 113")
 
 

@@ -170,3 +170,62 @@ async def test_switching_the_language_in_the_chat(demo, visit):
     await expect(phone.box).to_have_attribute("placeholder", "Message")
     await page.reload()
     await expect(phone.box).to_have_attribute("placeholder", "Message")
+
+
+#: Every script that was fetched for the page so far: its address, and how many bytes came over the network for it.
+_SCRIPTS = """() => performance.getEntriesByType("resource")
+    .filter((entry) => entry.name.endsWith(".js")).map((entry) => [entry.name, entry.transferSize])"""
+
+
+async def test_every_script_comes_once_and_on_the_next_visit_none(demo, visit):
+    context = await visit()
+    page = await context.new_page()
+    await page.goto(f"{demo}/chat/")
+    await expect(page.get_by_role("button", name="Bắt đầu")).to_be_visible()
+    first = await page.evaluate(_SCRIPTS)
+
+    page = await context.new_page()
+    await page.goto(f"{demo}/chat/")
+    await expect(page.get_by_role("button", name="Bắt đầu")).to_be_visible()
+    second = await page.evaluate(_SCRIPTS)
+
+    assert len(first) > 20 and all(size > 0 for _, size in first)
+    assert len({address for address, _ in first}) == len(first)
+    assert {address: size for address, size in second if size} == {}
+    assert len(second) == len(first)
+
+
+async def test_a_file_that_cannot_be_sent_is_said_and_the_others_lie_in_the_tray(demo, visit):
+    page = await (await visit()).new_page()
+    await page.goto(f"{demo}/chat/")
+    phone = Phone(page)
+
+    await page.locator("#pick-file").set_input_files(
+        [
+            {"name": "trong.pdf", "mimeType": "application/pdf", "buffer": b""},
+            {"name": "bien-ban.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4"},
+        ]
+    )
+
+    await expect(page.get_by_role("list", name="Sẽ gửi kèm")).to_contain_text("bien-ban.pdf")
+    await expect(page.get_by_role("alert")).to_have_text("“trong.pdf” không có nội dung.")
+    await phone.box.fill("Biên bản")
+    await expect(page.locator("#problem")).to_be_hidden()  # what is written next takes it away
+
+
+async def test_of_two_equal_messages_that_could_not_be_sent_both_go_out(demo, visit):
+    page = await (await visit()).new_page()
+    await page.goto(f"{demo}/demo/citizen/")
+    phone = Phone(page)
+    await phone.asks("/khancap", "114")
+    await page.route("**/api/text", lambda route: route.abort("internetdisconnected"))
+    await phone.writes("/khancap")
+    await phone.writes("/khancap")
+    await expect(page.get_by_role("button", name="Thử lại")).to_have_count(2)
+    await page.unroute("**/api/text")
+
+    await page.reload()
+
+    await expect(phone.own.filter(has_text="/khancap")).to_have_count(3)
+    await expect(phone.saying("114")).to_have_count(3)
+    await expect(page.get_by_role("button", name="Thử lại")).to_have_count(0)

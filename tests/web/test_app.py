@@ -156,9 +156,9 @@ async def test_figures_need_a_port_of_their_own_once_the_world_comes_in(caller):
 
 
 async def test_static_files_are_asked_for_again_each_time(caller):
-    answer = await caller.get("/static/chat.js")
+    answer = await caller.get("/static/chat/start.js")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
-    again = await caller.get("/static/chat.js", headers={"If-None-Match": answer.headers["etag"]})
+    again = await caller.get("/static/chat/start.js", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
     for outside in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/none.js", "/sw.js/x"):
         assert (await caller.get(outside)).status_code == 404
