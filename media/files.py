@@ -19,6 +19,7 @@ from db.engine import keys_of
 from db.marks import random_id
 from db.sealing import CannotOpen, padded, unpadded
 from db.tables.deliveries import MediaContent, MediaRow
+from texts.catalogue import DEFAULT_LANGUAGE
 
 _PURPOSE = "media"
 _NONCE_BYTES = 12
@@ -122,7 +123,7 @@ async def _kind_of(session: AsyncSession, media_id: int) -> MediaKind:
 def _stand_in(kind: MediaKind) -> Media:
     if kind == "photo":
         return Media(kind, "khong-mo-duoc.jpg", "image/jpeg", _crossed_out())
-    return Media(kind, "khong-mo-duoc.txt", "text/plain", plain("vi", "media.damaged").encode())
+    return Media(kind, "khong-mo-duoc.txt", "text/plain", plain(DEFAULT_LANGUAGE, "media.damaged").encode())
 
 
 def _crossed_out() -> bytes:

@@ -11,14 +11,15 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
-from conversations.languages import language_key, languages_of
 from channels.wording import plain
+from conversations.languages import language_key, languages_of
 from db.engine import keys_of
 from db.statements import changed
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
 from deliveries.ledger import call_off_for
 from officers.facts import InvitationFacts, OfficerAt, OfficerFacts
 from officers.permissions import TABLE, Actor, Permission, require
+from texts.catalogue import DEFAULT_LANGUAGE
 from texts.refusal import Refusal
 
 INVITATION_LIFETIME = timedelta(hours=24)
@@ -316,7 +317,7 @@ async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetim
 
 
 def _unnamed(chat: Recipient) -> str:
-    return plain("vi", "officer.from_settings", ending=chat.address[-4:])
+    return plain(DEFAULT_LANGUAGE, "officer.from_settings", ending=chat.address[-4:])
 
 
 def _hash(payload: str) -> str:

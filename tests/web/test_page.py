@@ -126,7 +126,9 @@ def test_a_first_visit_costs_little_on_a_slow_line():
     assert sum(len(gzip.compress(path.read_bytes())) for path in CHAT.glob("*.js")) < 40_000
 
 
-@pytest.mark.parametrize("asked", ["v-0000000000000000/chat/start.js", "{own}/chat/none.js", "{own}/../app.py", "{own}/"])
+@pytest.mark.parametrize(
+    "asked", ["v-0000000000000000/chat/start.js", "{own}/chat/none.js", "{own}/../app.py", "{own}/"]
+)
 async def test_neither_another_version_nor_anything_else_is_found(caller, asked):
     (address,) = (addresses_on((await caller.get("/")).text))[1]
     own = address.removeprefix("/static/").partition("/")[0]
@@ -180,7 +182,9 @@ def node() -> str:
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout if found else ""
     if found and int(re.sub(r"\D.*", "", version.strip().removeprefix("v")) or 0) >= OLDEST_NODE:
         return found
-    reason = f"no node {OLDEST_NODE} or newer here (found: {version.strip() or 'none'}); nodejs.org or your packages have it"
+    reason = (
+        f"no node {OLDEST_NODE} or newer here (found: {version.strip() or 'none'}); nodejs.org or your packages have it"
+    )
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -109,6 +109,23 @@ test("what the server refuses stays until the reader decides, and is not sent ag
   }
 });
 
+test("tapping twice sends once, and what is dropped while it stands in line is not sent", async () => {
+  const server = new FakeServer();
+  const outbox = server.outbox();
+  server.fate = () => ({ before: away() });
+  for (const words of ["a", "b"]) outbox.add(text(words));
+  await settled();
+  server.fate = () => null;
+  const [first, second] = outbox.waiting;
+  outbox.send(first);
+  outbox.send(first);
+  outbox.send(second);
+  outbox.drop(second);
+  await settled();
+  assert.deepEqual(server.tries, ["a", "b", "a"]);
+  assert.deepEqual(server.texts, ["a"]);
+});
+
 test("who writes too fast waits as long as the server says, and nobody overtakes", async () => {
   const server = new FakeServer();
   const outbox = server.outbox();

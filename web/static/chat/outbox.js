@@ -72,7 +72,7 @@ export class Outbox {
    */
   recognise(message) {
     const entry = this.#underWay;
-    if (entry && !entry.isSeen && areTwins(entry, message)) this.#mark(entry, { isSeen: true });
+    if (entry && areTwins(entry, message)) this.#mark(entry, { isSeen: true });
   }
 
   async #deliver(entry) {
