@@ -35,12 +35,12 @@ function sayState({ state, seconds }) {
 }
 
 function offerAgain(entry, bubble, article) {
-  const button = (label, act) => make("button", { type: "button", onclick: act }, say(label));
+  const button = (label, act) => make("button", { type: "button", onclick: act }, label);
   const again = () => outbox.send(entry);
   bubble.onclick = again;
   bubble.append(make("div", { className: "meta" }, entry.problem));
-  article.append(make("div", { className: "again" }, button("retry", again),
-    button(entry.type === "text" ? "take_back" : "drop", () => change(entry))));
+  article.append(make("div", { className: "again" }, button(say("retry"), again),
+    button(say(entry.type === "text" ? "take_back" : "drop"), () => change(entry))));
 }
 
 function change(entry) {
