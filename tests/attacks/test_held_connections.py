@@ -31,7 +31,6 @@ from tests.botapi import FakeBotApi
 from tests.conftest import KEYS
 from tests.processes import running, settings_for, sqlite_url, url_of
 from tests.serving import NOW, STRANGER, Wire, browser, says, serving, until, uploads, wires
-from web.app import WebServer
 from web.limits import Limits
 from web.visitor import _READING
 
@@ -404,8 +403,8 @@ async def test_a_closed_page_gives_its_place_back(sessions):
 async def test_pages_that_hang_up_at_once_write_no_log_and_lose_no_connection(engine, caplog):
     """At whatever moment: before the answer, between two reads of the database, in the middle of one."""
     caplog.set_level(logging.INFO)
-    sessions = Sessions(engine, KEYS)
-    async with serving(sessions) as server, browser(server.port, of=STRANGER) as lan:
+    sessions, hub = Sessions(engine, KEYS), Hub()
+    async with serving(sessions, hub=hub) as server, browser(server.port, of=STRANGER) as lan:
         assert await says(lan, "một") == 200
         steps = Steps(engine)
         async with lan.stream("GET", "/api/events") as answer:
@@ -415,12 +414,12 @@ async def test_pages_that_hang_up_at_once_write_no_log_and_lose_no_connection(en
                 if "một" in heard.decode("utf-8", "ignore"):
                     break
         for step in [*range(1, steps.taken + 1)] * 3:
-            await until(lambda: not _open_streams(server))
+            await until(lambda: hub.open_streams == 0)
             async with wires(server.port, 1, of=STRANGER) as (wire,):
                 hung_up = steps.then(step, wire._writer.transport.abort)
                 await wire.write(_get(lan, "/api/events"))
                 await asyncio.wait_for(hung_up.wait(), _BOUND)
-        await until(lambda: not _open_streams(server) and not _READING and not sessions._closing)
+        await until(lambda: hub.open_streams == 0 and not _READING and not sessions._closing)
         assert await says(lan, "hai") == 200
         await until(lambda: engine.pool.checkedout() == 0)
     gc.collect()
@@ -449,10 +448,6 @@ class Steps:
         if self.taken == self._at:
             self._act()
             self._done.set()
-
-
-def _open_streams(server: WebServer) -> int:
-    return server._hubs[0].open_streams
 
 
 def _get(lan: httpx.AsyncClient, path: str) -> bytes:
