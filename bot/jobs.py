@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
@@ -23,9 +23,8 @@ from broadcasts.shifting import STEP
 from channels.channel import Channel
 from channels.port import Outgoing
 from channels.wording import message
+from conversations import expectations, talks
 from conversations.inbound import forget_updates
-from conversations.languages import language_of
-from conversations.talks import EXPIRED, LIFETIME, expired_chats, present_talk, take_expired
 from db.engine import Sessions, keys_of
 from db.erasure import settle_erasure, shuffle_rows
 from db.outage import is_outage
@@ -34,9 +33,9 @@ from db.tables.reports import Hidden, Report, ReportState
 from db.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
 from deliveries import ledger
 from deliveries.buttons import forget_buttons
-from handlers.answers import EXPECT, MAY_SEND, drop_waiting
-from handlers.conversation import has_keyboard
-from handlers.reports import OFFER, REPORT
+from handlers.endings import end_expectation_by_time, end_talk_by_time
+from handlers.flows import Ending
+from handlers.reports import report_written_in
 from officers.accounts import officers_with
 from officers.permissions import TABLE, Permission, Role
 from reports.codes import Receipts
@@ -260,41 +259,24 @@ class Jobs:
 
 
 async def end_expired_talks(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
-    """End the conversations nobody went on with, each with a word; a report begun is kept and marked incomplete."""
-    chats = await expired_chats(session, now=now)
-    await each(
-        session,
-        EXPIRED,
-        chats,
-        lambda chat: _end_expired(session, chat, now=now, policy=policy),
-        now=now,
-        name=lambda chat: chat,
-    )
+    """End the conversations nobody went on with, as each flow would have it, and what was kept between them."""
+    ending = Ending(session, now, policy)
+    chats = await talks.expired_chats(session, now=now)
+    await each(session, talks.EXPIRED, chats, lambda key: _end_talk(ending, key), now=now, name=str)
+    kept = await expectations.expired_expectations(session, now=now)
+    await each(session, expectations.EXPIRED, kept, lambda key: _end_expectation(ending, key), now=now, name=str)
 
 
-async def _end_expired(session: AsyncSession, chat: str, *, now: datetime, policy: Policy) -> None:
-    talk = await take_expired(session, chat)
-    if talk is None or talk.flow in (OFFER.name, EXPECT.name):
-        return  # nothing to go on from; one stray word, answered long ago; a question nobody had to answer
-    key = "talk.expired"
-    if talk.flow == MAY_SEND.name:
-        await drop_waiting(session, talk)
-        key = "answer.expired"
-    if talk.flow == REPORT.name and talk.answers.get("report") is not None:
-        await keep_unfinished(session, talk.answers["report"], now=now, policy=policy)
-        key = "report.expired"
-    said = message(await language_of(session, talk.chat), key)
-    await ledger.open_delivery(
-        session,
-        replace(said, drops_keyboard=has_keyboard(talk)),
-        to=talk.chat,
-        key=f"talk:{talk.serial}/expired/{now.isoformat()}",
-        origin="talk",
-        lane=ledger.Lane.REMINDER,
-        passing=True,
-        hide_address=True,
-        now=now,
-    )
+async def _end_talk(ending: Ending, key: str) -> None:
+    talk = await talks.take_expired(ending.session, key)
+    if talk is not None:
+        await end_talk_by_time(ending, talk)
+
+
+async def _end_expectation(ending: Ending, key: str) -> None:
+    expected = await expectations.take_expired_expectation(ending.session, key)
+    if expected is not None:
+        await end_expectation_by_time(ending, expected)
 
 
 async def keep_lost_drafts(session: AsyncSession, *, now: datetime, policy: Policy) -> None:
@@ -305,15 +287,15 @@ async def keep_lost_drafts(session: AsyncSession, *, now: datetime, policy: Poli
         )
     )
     keys = keys_of(session)
-    old = [row.id for row in begun if Hidden.open(keys, row.number, row.sealed).started_at <= now - 2 * LIFETIME]
+    old = [row.id for row in begun if Hidden.open(keys, row.number, row.sealed).started_at <= now - 2 * talks.LIFETIME]
     drafts = await session.scalars(select(Report).where(Report.id.in_(old[:50])))
     await each(session, "draft", drafts, lambda draft: _keep_lost(session, draft, now=now, policy=policy), now=now)
 
 
 async def _keep_lost(session: AsyncSession, draft: Report, *, now: datetime, policy: Policy) -> None:
     chat = await reporters_chat(session, draft, now=now)
-    talk = await present_talk(session, chat, now=now) if chat is not None else None
-    if talk is not None and talk.answers.get("report") == draft.id:
+    talk = await talks.present_talk(session, chat, now=now) if chat is not None else None
+    if talk is not None and report_written_in(talk) == draft.id:
         return  # still being written
     log.warning("draft_without_conversation")
     if await count_parts(session, draft.id):

@@ -7,22 +7,23 @@ says so. After the button the next words go at once, but for what may tell who w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.port import Point
 from channels.wording import Rows, button, from_html
+from conversations.expectations import Expectation
 from conversations.talks import LIFETIME
 from deliveries.ledger import Lane, forget_hidden, open_delivery
-from handlers import conversation, understanding
+from handlers import conversation, expecting, understanding
 from handlers.buttons import on
 from handlers.context import Turn
-from handlers.conversation import Answer, Flow, Question, Step, Talk
-from reports.answers import EXPECT_FLOW, SOON, Expected, is_open, read_expected, report_to_answer
-from reports.intake import MAX_PARTS, MAX_TEXT, File, KeptFile, drop_file, keep_file
+from handlers.expecting import Fate
+from handlers.flows import Answer, Done, Flow, Question, Step, add_flow
+from handlers.words import Words
+from reports.answers import SOON, Asked, Piece, RestOfAlbum, Unsent, is_open, report_to_answer
+from reports.intake import MAX_PARTS, MAX_TEXT, File, drop_file, keep_file
 from reports.triage import add_answer
 from texts.markup import is_blank
 from texts.refusal import Refusal
@@ -33,59 +34,66 @@ _SHOWN = 500
 REMINDED_AFTER = timedelta(minutes=5)
 #: Files that may say who made them or where, which we cannot take out.
 _TELLING = ("document", "video")
+#: What may be expected of a chat that is about a report of its own.
+ABOUT_REPORT = Asked | RestOfAlbum | Unsent
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One message on its way to an officer, as far as it has come: a file of it is stored."""
+class Waiting:
+    """What waits for a yes, by the serial that its buttons know."""
 
-    text: str = ""
-    file: KeptFile | None = None
-    point: Point | None = None
-    is_more_of_album: bool = False
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Piece:
-        """Back from `asdict`, also through JSON."""
-        file, point = value["file"], value["point"]
-        return cls(
-            value["text"],
-            KeptFile(**file) if file else None,
-            Point(**point) if point else None,
-            value["is_more_of_album"],
-        )
+    serial: str
+    unsent: Unsent
 
 
-async def take_expected(turn: Turn, talk: Talk, answer: Answer) -> bool:
+def waiting_in(expected: Expectation | None) -> Waiting | None:
+    """What waits for a yes, if anything does."""
+    unsent = expected.what if expected is not None else None
+    return Waiting(expected.serial, unsent) if expected is not None and isinstance(unsent, Unsent) else None
+
+
+async def take_expected(turn: Turn, expected: Expectation, answer: Answer) -> bool:
     """Something was written while a question is open, or right after it was answered.
 
     Returns:
         Whether it may be about the question; if not, it is like any other word out of the blue.
     """
-    expected = read_expected(talk)
-    if expected is None:
-        return await _take_rest_of_album(turn, talk, answer)
-    is_late = turn.now - expected.asked_at > LIFETIME
-    if is_late or not await is_open(turn.session, expected.report_id):
-        await conversation.finish(turn)
+    match expected.what:
+        case Asked() as asked:
+            return await _take_for_answer(turn, asked, answer)
+        case RestOfAlbum() as rest:
+            return await _take_rest_of_album(turn, rest, _known_album(rest, answer))
+    return False
+
+
+async def _take_for_answer(turn: Turn, asked: Asked, answer: Answer) -> bool:
+    is_late = turn.now - asked.asked_at > LIFETIME
+    if is_late or not await is_open(turn.session, asked.report_id):
+        await expecting.forget(turn)
         return False
     spare_code(answer)
-    piece = await _piece(turn, expected.report_id, answer)
-    await _ask_first(turn, expected, [piece], album=talk.answers.get("album"))
+    piece = await _piece(turn, asked.report_id, answer)
+    await _ask_first(turn, Unsent(asked.report_id, asked.number, asked.asked_at, (piece,), answer.album))
     return True
 
 
-async def take_more(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def take_more(turn: Turn, waiting: Waiting, answer: Answer) -> None:
     """Something more was written while what came before waits for a yes: it waits with it."""
     spare_code(answer)
-    pieces = _pieces(talk)
-    if len(pieces) >= MAX_PARTS:
+    unsent = waiting.unsent
+    if len(unsent.pieces) >= MAX_PARTS:
         raise Refusal("answer.full", limit=MAX_PARTS)
-    pieces.append(await _piece(turn, talk.answers["report"], answer))
-    talk.answers["pieces"] = [asdict(piece) for piece in pieces]
-    await conversation.keep(turn, talk)
+    answer = _known_album(unsent, answer)
+    piece = await _piece(turn, unsent.report_id, answer)
+    more = replace(unsent, pieces=(*unsent.pieces, piece), album=answer.album or unsent.album)
+    await expecting.keep(turn, more, serial=waiting.serial)
     if not answer.is_same_album:
-        await _ask_about(turn, talk)
+        await _ask_about(turn, Waiting(waiting.serial, more))
+
+
+def _known_album(what: RestOfAlbum | Unsent, answer: Answer) -> Answer:
+    """An answer that knows whether it is one more picture of the album that the one before it was of."""
+    return replace(answer, is_same_album=answer.album is not None and answer.album == what.album)
 
 
 def _needs_yes(answer: Answer) -> bool:
@@ -97,19 +105,17 @@ def _needs_yes(answer: Answer) -> bool:
     return answer.point is None and understanding.is_small_talk(answer.text)
 
 
-async def _take_rest_of_album(turn: Turn, talk: Talk, answer: Answer) -> bool:
+async def _take_rest_of_album(turn: Turn, rest: RestOfAlbum, answer: Answer) -> bool:
     """The first picture of an album was sent on: those after it go the same way, without a word for each; but for one
     that may tell who sent it."""
     if not answer.is_same_album:
-        await conversation.finish(turn)
+        await expecting.forget(turn)
         return False
-    answers = talk.answers
-    piece = await _piece(turn, answers["report"], answer)
+    piece = await _piece(turn, rest.report_id, answer)
     if _needs_yes(answer):
-        whole = Expected(answers["report"], answers["number"], turn.now)
-        await _ask_first(turn, whole, [piece], album=answers["album"])
+        await _ask_first(turn, Unsent(rest.report_id, rest.number, turn.now, (piece,), rest.album))
     else:
-        await add_answer(turn.session, answers["report"], piece.text, file=piece.file, point=piece.point, now=turn.now)
+        await add_answer(turn.session, rest.report_id, piece.text, file=piece.file, point=piece.point, now=turn.now)
     return True
 
 
@@ -134,45 +140,38 @@ def spare_code(answer: Answer) -> None:
 # --- asked first ---
 
 
-async def _ask_first(turn: Turn, expected: Expected, pieces: Sequence[Piece], *, album: str | None) -> None:
-    question = {
-        "report": expected.report_id,
-        "number": expected.number,
-        "asked_at": expected.asked_at.isoformat(),
-    }
-    answers = {**question, "pieces": [asdict(piece) for piece in pieces], "album": album}
-    talk = Talk(turn.chat, MAY_SEND.name, answers=answers)
-    await conversation.keep(turn, talk)
-    await _ask_about(turn, talk)
+async def _ask_first(turn: Turn, unsent: Unsent) -> None:
+    expected = await expecting.keep(turn, unsent)
+    await _ask_about(turn, Waiting(expected.serial, unsent))
 
 
-async def _ask_about(turn: Turn, talk: Talk) -> None:
+async def _ask_about(turn: Turn, waiting: Waiting) -> None:
     """Whether to send what waits: the safe answer first."""
-    pieces = _pieces(talk)
-    markup = turn.html("answer.may_send", number=talk.answers["number"], words=_shown(turn, pieces))
+    pieces = waiting.unsent.pieces
+    markup = turn.html("answer.may_send", number=waiting.unsent.number, words=_shown(turn, pieces))
     if any(understanding.tells_who(piece.text) for piece in pieces):
         markup += "\n\n" + turn.html("answer.tells_who")
     if any(piece.file is not None and piece.file.kind in _TELLING for piece in pieces):
         markup += "\n\n" + turn.html("answer.telling_file")
-    await turn.send(from_html(markup, turn.language, buttons=_no_or_yes(turn, talk)))
-    await _remind_later(turn, talk)
+    await turn.send(from_html(markup, turn.language, buttons=_no_or_yes(turn, waiting)))
+    await _remind_later(turn, waiting)
 
 
-def _no_or_yes(turn: Turn, talk: Talk) -> Rows:
-    no = button(turn.language, "button.do_not_send", "answer.keep", talk.serial)
-    return ((no, button(turn.language, "button.send", "answer.send", talk.serial)),)
+def _no_or_yes(turn: Turn, waiting: Waiting) -> Rows:
+    no = button(turn.language, "button.do_not_send", "answer.keep", waiting.serial)
+    return ((no, button(turn.language, "button.send", "answer.send", waiting.serial)),)
 
 
-async def _remind_later(turn: Turn, talk: Talk) -> None:
+async def _remind_later(turn: Turn, waiting: Waiting) -> None:
     """Queue one more word for when the question is still not answered; a later question has one of its own."""
-    await _forget_reminder(turn.session, talk)
-    said = turn.html("answer.still_waiting", number=talk.answers["number"])
+    await _forget_reminder(turn.session, waiting.serial)
+    said = turn.html("answer.still_waiting", number=waiting.unsent.number)
     await open_delivery(
         turn.session,
-        from_html(said, turn.language, buttons=_no_or_yes(turn, talk)),
+        from_html(said, turn.language, buttons=_no_or_yes(turn, waiting)),
         to=turn.chat,
-        key=f"{_reminder(talk)}/{turn.now.isoformat()}",
-        origin=_reminder(talk),
+        key=f"{_reminder(waiting.serial)}/{turn.now.isoformat()}",
+        origin=_reminder(waiting.serial),
         lane=Lane.REMINDER,
         due_at=turn.now + REMINDED_AFTER,
         passing=True,
@@ -181,12 +180,12 @@ async def _remind_later(turn: Turn, talk: Talk) -> None:
     )
 
 
-async def _forget_reminder(session: AsyncSession, talk: Talk) -> None:
-    await forget_hidden(session, [_reminder(talk)])
+async def _forget_reminder(session: AsyncSession, serial: str) -> None:
+    await forget_hidden(session, [_reminder(serial)])
 
 
-def _reminder(talk: Talk) -> str:
-    return f"unsent:{talk.serial}"
+def _reminder(serial: str) -> str:
+    return f"unsent:{serial}"
 
 
 @on("answer.send")
@@ -203,60 +202,60 @@ async def keep_back(turn: Turn, serial: str) -> None:
     await turn.close_question()
 
 
-async def _waiting(turn: Turn, serial: str) -> Talk:
-    talk = await conversation.present(turn)
-    if talk is None or talk.flow != MAY_SEND.name or talk.serial != serial:
+async def _waiting(turn: Turn, serial: str) -> Waiting:
+    waiting = waiting_in(await expecting.present(turn))
+    if waiting is None or waiting.serial != serial:
         raise Refusal("talk.stale")
-    return talk
+    return waiting
 
 
-async def send_waiting(turn: Turn, talk: Talk) -> None:
+async def send_waiting(turn: Turn, waiting: Waiting) -> None:
     """What its writer said yes to goes to the officer."""
-    await _forget_reminder(turn.session, talk)
+    await _forget_reminder(turn.session, waiting.serial)
+    unsent = waiting.unsent
+    await expecting.forget(turn)
     try:
         async with turn.session.begin_nested():
-            await _send_on(turn, talk.answers["report"], _pieces(talk), album=talk.answers.get("album"))
+            await _send_on(turn, unsent.report_id, unsent.pieces, album=unsent.album)
     except Refusal as refusal:  # another yes would fare no better
-        await drop_waiting(turn.session, talk)
-        await conversation.finish(turn)
+        await _drop_files(turn.session, unsent)
         await turn.refuse(refusal)
 
 
-async def forget_waiting(turn: Turn, talk: Talk) -> None:
+async def forget_waiting(turn: Turn, waiting: Waiting) -> None:
     """What waited goes to no officer: the question stays open, and the words may still be reported."""
-    await drop_waiting(turn.session, talk)
-    words = "\n".join(piece.text for piece in _pieces(talk) if piece.text)
-    question = {name: talk.answers[name] for name in ("report", "number", "asked_at")}
-    await conversation.finish(turn)
-    await conversation.hold(turn, EXPECT, {**question, "text": words})
-    await _say_not_sent(turn, talk)
-
-
-async def _left(turn: Turn, talk: Talk) -> None:
-    await drop_waiting(turn.session, talk)
-    await turn.say("answer.called_off")
-
-
-async def _dropped(turn: Turn, talk: Talk) -> None:
-    await drop_waiting(turn.session, talk)
-
-
-async def _say_not_sent(turn: Turn, talk: Talk) -> None:
+    unsent = waiting.unsent
+    await expecting.call_off(turn)
+    words = "\n".join(piece.text for piece in unsent.pieces if piece.text)
+    await expecting.keep(turn, Asked(unsent.report_id, unsent.number, unsent.asked_at, words))
     report = button(turn.language, "button.report", "report.keep_words", once=False)
-    buttons = (*_answer_button(turn, talk.answers["report"]), (report,))
-    await turn.say("answer.not_sent", number=talk.answers["number"], buttons=buttons)
+    buttons = (*_answer_button(turn, unsent.report_id), (report,))
+    await turn.say("answer.not_sent", number=unsent.number, buttons=buttons)
 
 
-async def drop_waiting(session: AsyncSession, talk: Talk) -> None:
+async def _drop_waiting(session: AsyncSession, expected: Expectation) -> None:
     """Erase the files of what waited for a yes that never came, and the reminder of it."""
-    await _forget_reminder(session, talk)
-    for piece in _pieces(talk):
+    await _forget_reminder(session, expected.serial)
+    await _drop_files(session, expected.what)
+
+
+async def _drop_files(session: AsyncSession, unsent: Unsent) -> None:
+    for piece in unsent.pieces:
         if piece.file is not None:
             await drop_file(session, piece.file)
 
 
-def _pieces(talk: Talk) -> list[Piece]:
-    return [Piece.from_dict(value) for value in talk.answers.get("pieces", ())]
+expecting.add_fate(Fate(Asked))
+expecting.add_fate(Fate(RestOfAlbum))
+expecting.add_fate(
+    Fate(
+        Unsent,
+        drop=_drop_waiting,
+        cancelled_key="answer.called_off",
+        left_key="answer.called_off",
+        expired_key="answer.expired",
+    )
+)
 
 
 # --- sent ---
@@ -270,9 +269,8 @@ async def _send_on(turn: Turn, report_id: int, pieces: Sequence[Piece], *, album
         is_told = await add_answer(
             turn.session, report_id, piece.text, file=piece.file, point=piece.point, now=turn.now
         )
-    await conversation.finish(turn)
     if album is not None:
-        await conversation.hold(turn, EXPECT, {"report": report_id, "number": report.number, "album": album})
+        await expecting.keep(turn, RestOfAlbum(report_id, report.number, album))
     await turn.say(
         "report.answered" if is_told else "report.answer_kept",
         number=report.number,
@@ -305,45 +303,38 @@ def _answer_button(turn: Turn, report_id: int) -> Rows:
 # --- the button ---
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerAnswers:
+    """The question that is answered, and when the button under it was pressed."""
+
+    report_id: int
+    number: str
+    asked_at: datetime
+
+
 @on("report.answer")
 async def start_answer(turn: Turn, report_id: str) -> None:
     """The reporter answers a question, or adds something; what waits for a yes is asked about once more instead."""
     report = await report_to_answer(turn.session, int(report_id))
-    talk = await conversation.present(turn)
-    if talk is not None and talk.flow == MAY_SEND.name and talk.answers["report"] == report.id:
-        await _ask_about(turn, talk)
+    waiting = waiting_in(await expecting.present(turn))
+    if waiting is not None and waiting.unsent.report_id == report.id:
+        await _ask_about(turn, waiting)
         return
-    question = {"report": report.id, "number": report.number, "asked_at": turn.now.isoformat()}
-    await conversation.begin(turn, ANSWER, question)
+    await conversation.begin(turn, ANSWER, AnswerAnswers(report.id, report.number, turn.now))
 
 
-async def _ask_answer(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("report.ask_answer", number=talk.answers["number"]))
+def _ask_answer(words: Words, asked: AnswerAnswers, _seen: None) -> Question:
+    return Question(words.html("report.ask_answer", number=asked.number))
 
 
-async def _take_answer(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _take_answer(turn: Turn, asked: AnswerAnswers, answer: Answer) -> Done:
     spare_code(answer)
-    answers = talk.answers
-    asked = Expected(answers["report"], answers["number"], datetime.fromisoformat(answers["asked_at"]))
     piece = await _piece(turn, asked.report_id, answer)
     if turn.now - asked.asked_at > SOON or _needs_yes(answer):
-        await _ask_first(turn, asked, [piece], album=answers.get("album"))
+        await _ask_first(turn, Unsent(asked.report_id, asked.number, asked.asked_at, (piece,), answer.album))
     else:
-        await _send_on(turn, asked.report_id, [piece], album=answers.get("album"))
+        await _send_on(turn, asked.report_id, [piece], album=answer.album)
+    return Done()
 
 
-ANSWER = conversation.add_flow(Flow("answer", "text", {"text": Step(_ask_answer, _take_answer)}, wants_media=True))
-#: Not conversations: a question is open; words wait for a yes.
-EXPECT = conversation.add_flow(Flow(EXPECT_FLOW, "", {}, wants_media=True, is_hold=True, cancelled_key=""))
-MAY_SEND = conversation.add_flow(
-    Flow(
-        "may_send",
-        "",
-        {},
-        wants_media=True,
-        is_hold=True,
-        on_cancel=_dropped,
-        on_leave=_left,
-        cancelled_key="answer.called_off",
-    )
-)
+ANSWER = add_flow(Flow("answer", "text", {"text": Step(_ask_answer, _take_answer)}, AnswerAnswers, wants_media=True))

@@ -9,12 +9,11 @@ from telegram import Update
 from telegram.error import TelegramError
 
 from deliveries.buttons import press
-from handlers import conversation
 from handlers.context import Context
 from texts.refusal import Refusal
 
 Act = Callable[..., Awaitable[None]]
-_VERBS: dict[str, Act] = {conversation.VERB: conversation.press}
+_VERBS: dict[str, Act] = {}
 
 
 def on(verb: str) -> Callable[[Act], Act]:

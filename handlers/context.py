@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,11 @@ from telegram.error import TelegramError
 from telegram.ext import Application, CallbackContext, ExtBot
 
 from channels.port import Asks, Outgoing, Recipient
-from channels.wording import Rows, from_html, html, plain
+from channels.wording import Rows, from_html
 from conversations.inbound import AlreadyHandled, mark_handled
 from deliveries.ledger import Lane, open_delivery
 from handlers.bursts import Bursts
+from handlers.words import Words
 from media.darkroom import Darkroom
 from officers.accounts import WHO_ASKS, asking_of, who_asked
 from officers.permissions import Actor
@@ -241,17 +241,22 @@ class Turn:
         found: _T = self.at_hand[what]
         return found
 
+    @property
+    def words(self) -> Words:
+        """What words texts for this person."""
+        return Words(self.language, self.policy)
+
     def html(self, key: str, /, **params: str | int) -> str:
         """A text in the person's language, as markup; every text may name the emergency numbers."""
-        return html(self.language, key, **{**self.policy.emergency.places, **params})
+        return self.words.html(key, **params)
 
     def plain(self, key: str, /, **params: str | int) -> str:
         """A text in the person's language, without formatting."""
-        return plain(self.language, key, **{**self.policy.emergency.places, **params})
+        return self.words.plain(key, **params)
 
     def state(self, kind: str, state: str) -> str:
         """Where something stands, in words; `kind` names which states. One that was damaged is said to be."""
-        return self.plain(f"{kind}.{state}" if isinstance(state, enum.Enum) else "state.unreadable")
+        return self.words.state(kind, state)
 
     async def say(self, key: str, /, *, buttons: Rows = (), asks: Asks | None = None, **params: str | int) -> None:
         """Answer with a text."""

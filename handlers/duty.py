@@ -11,7 +11,8 @@ from deliveries.ledger import Lane, open_delivery
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
-from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.flows import Answer, Choice, Done, Flow, NoAnswers, Question, Step, add_flow
+from handlers.words import Words
 from officers.accounts import chats_of, officers_who_may
 from officers.messages import nobody_on_duty, shift_taken_over
 from officers.permissions import Permission, require
@@ -124,25 +125,26 @@ async def end(turn: Turn) -> None:
 async def start_hand_over(turn: Turn) -> None:
     """Choose who takes over."""
     require(turn.actor, Permission.STAND_DUTY)
-    await conversation.begin(turn, HAND_OVER)
+    await conversation.begin(turn, HAND_OVER, NoAnswers())
 
 
-async def _ask_to_whom(turn: Turn, talk: Talk) -> Question:
+async def _look_at_others(turn: Turn, _answers: NoAnswers) -> list[Choice]:
     others = {
         officer.officer_id: officer.name
         for officer in await officers_who_may(turn.session, Permission.STAND_DUTY)
         if officer.officer_id != turn.actor.officer_id
     }
-    if not others:
-        return Question(turn.html("duty.nobody_else"))
-    return Question(turn.html("duty.ask_to_whom"), tuple(Choice(str(which), name) for which, name in others.items()))
+    return [Choice(str(which), name) for which, name in others.items()]
 
 
-async def _take_to_whom(turn: Turn, talk: Talk, answer: Answer) -> None:
+def _ask_to_whom(words: Words, _answers: NoAnswers, others: list[Choice]) -> Question:
+    return Question(words.html("duty.ask_to_whom" if others else "duty.nobody_else"), tuple(others))
+
+
+async def _take_to_whom(turn: Turn, _answers: NoAnswers, answer: Answer) -> Done:
     if answer.choice is None:
         raise Refusal("talk.choose_one")
     other = await hand_over(turn.session, turn.actor, int(answer.choice), now=turn.now)
-    await conversation.finish(turn)
     await turn.say("duty.handed_over", name=other, time=say_time(turn.now, turn.policy.zone))
     chats = await chats_of(turn.session, int(answer.choice))
     for chat, language in (await languages_of(turn.session, chats)).items():
@@ -155,8 +157,15 @@ async def _take_to_whom(turn: Turn, talk: Talk, answer: Answer) -> None:
             lane=Lane.REPORT,
             now=turn.now,
         )
+    return Done()
 
 
-HAND_OVER = conversation.add_flow(
-    Flow("hand_over", "whom", {"whom": Step(_ask_to_whom, _take_to_whom)}, permission=Permission.STAND_DUTY)
+HAND_OVER = add_flow(
+    Flow(
+        "hand_over",
+        "whom",
+        {"whom": Step(_ask_to_whom, _take_to_whom, look=_look_at_others)},
+        NoAnswers,
+        permission=Permission.STAND_DUTY,
+    )
 )

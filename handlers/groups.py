@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from telegram import Update
 
 from channels.port import Outgoing
@@ -12,7 +14,8 @@ from establishments.registration import find_places
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
-from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.flows import Answer, Choice, Done, Flow, Next, Outcome, Question, Step, add_flow
+from handlers.words import Words
 from officers.permissions import Permission, require
 from texts.refusal import Refusal
 
@@ -53,63 +56,74 @@ async def _groups_page(turn: Turn, number: int) -> Outgoing:
     return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "group.page"), *making))
 
 
+@dataclass(frozen=True, slots=True)
+class GroupAnswers:
+    """The group that is being made, and who was put into it so far."""
+
+    group_id: int | None = None
+    name: str = ""
+    added: tuple[int, ...] = ()
+
+
 @on("group.new")
 async def start_group(turn: Turn) -> None:
     """Make a hand-picked group."""
     require(turn.actor, Permission.MANAGE_GROUPS)
-    await conversation.begin(turn, MAKE)
+    await conversation.begin(turn, MAKE, GroupAnswers())
 
 
-async def _ask_name(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("group.ask_name"))
+def _ask_name(words: Words, _answers: GroupAnswers, _seen: None) -> Question:
+    return Question(words.html("group.ask_name"))
 
 
-async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
-    made = talk.answers.get("group")
-    if made is not None:  # came back from the next question
-        group = await rename_group(turn.session, turn.actor, made, name=answer.text)
+async def _take_name(turn: Turn, answers: GroupAnswers, answer: Answer) -> Next[GroupAnswers]:
+    if answers.group_id is not None:  # came back from the next question
+        group = await rename_group(turn.session, turn.actor, answers.group_id, name=answer.text)
     else:
         group = await make_group(turn.session, turn.actor, name=answer.text, now=turn.now)
-    talk.answers |= {"group": group.id, "name": group.name, "found": []}
-    return "members"
+    return Next("members", replace(answers, group_id=group.id, name=group.name))
 
 
-async def _ask_members(turn: Turn, talk: Talk) -> Question:
-    size = await _size(turn, talk)
-    found = [Choice(str(place_id), label) for place_id, label in talk.answers["found"]]
-    done = Choice(_DONE, turn.plain("button.done"))
-    asked = turn.html("group.ask_members", name=talk.answers["name"], n=size)
-    return Question(asked, tuple(found), always=(done,))
+async def _look_at_size(turn: Turn, answers: GroupAnswers) -> int:
+    return (await audience_size(turn.session, f"group:{answers.group_id}")).places
 
 
-async def _size(turn: Turn, talk: Talk) -> int:
-    return (await audience_size(turn.session, f"group:{talk.answers['group']}")).places
+def _ask_members(words: Words, answers: GroupAnswers, size: int) -> Question:
+    done = Choice(_DONE, words.plain("button.done"))
+    return Question(words.html("group.ask_members", name=answers.name, n=size), always=(done,))
 
 
-async def _take_members(turn: Turn, talk: Talk, answer: Answer) -> str | None:
-    if answer.choice == _DONE:
-        size = await _size(turn, talk)
-        await conversation.finish(turn)
-        await turn.say("group.made", name=talk.answers["name"], n=size)
-        return None
-    if answer.choice is not None:
-        await add_member(turn.session, turn.actor, talk.answers["group"], int(answer.choice))
-        talk.answers["found"] = [item for item in talk.answers["found"] if str(item[0]) != answer.choice]
-        return "members"
-    found = await find_places(turn.session, turn.actor, answer.text, limit=_MOST_FOUND + 1)
-    if not found or not answer.text:
+async def _find_members(turn: Turn, answers: GroupAnswers, _question: Question, typed: str) -> tuple[Choice, ...]:
+    """Whoever has this in their name, code or address, but for those who were put in already."""
+    found = await find_places(turn.session, turn.actor, typed, limit=_MOST_FOUND + 1)
+    if not found:
         raise Refusal("directory.nothing")
     if len(found) > _MOST_FOUND:
         raise Refusal("group.too_many_found", limit=_MOST_FOUND)
-    talk.answers["found"] = [(place.id, f"{place.name} ({place.code})") for place in found]
-    return "members"
+    return tuple(
+        Choice(str(place.id), f"{place.name} ({place.code})") for place in found if place.id not in answers.added
+    )
 
 
-MAKE = conversation.add_flow(
+async def _take_members(turn: Turn, answers: GroupAnswers, answer: Answer) -> Outcome[GroupAnswers]:
+    if answer.choice == _DONE:
+        await turn.say("group.made", name=answers.name, n=await _look_at_size(turn, answers))
+        return Done()
+    if answer.choice is None or answers.group_id is None:
+        raise Refusal("directory.nothing")
+    await add_member(turn.session, turn.actor, answers.group_id, int(answer.choice))
+    return Next("members", replace(answers, added=(*answers.added, int(answer.choice))))
+
+
+MAKE = add_flow(
     Flow(
         "group",
         "name",
-        {"name": Step(_ask_name, _take_name), "members": Step(_ask_members, _take_members)},
+        {
+            "name": Step(_ask_name, _take_name),
+            "members": Step(_ask_members, _take_members, look=_look_at_size, find=_find_members),
+        },
+        GroupAnswers,
         cancelled_key="group.left",
         permission=Permission.MANAGE_GROUPS,
     )

@@ -13,7 +13,7 @@ from telegram.error import TelegramError
 from channels import api
 from channels.port import Media, MediaKind, Point
 from handlers.context import Services
-from handlers.conversation import Answer
+from handlers.flows import Answer
 from media.pictures import NotAPicture, TooLarge
 from texts.catalogue import Html
 from texts.markup import clean

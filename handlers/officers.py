@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from telegram import Update
 
 from channels.port import Outgoing
@@ -12,8 +14,9 @@ from establishments.registration import short_text
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
-from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.flows import Answer, Choice, Done, Flow, Next, Question, Step, add_flow
 from handlers.links import link_lines
+from handlers.words import Words
 from officers.accounts import (
     all_officers,
     confirm_invitation,
@@ -65,44 +68,55 @@ async def _officers_page(turn: Turn, number: int) -> Outgoing:
     return from_html(markup, turn.language, buttons=(*paging.turners(turn, page, "officers.page"), *acts))
 
 
+@dataclass(frozen=True, slots=True)
+class InviteAnswers:
+    """Who is to be invited."""
+
+    name: str = ""
+
+
 @on("officers.invite")
 async def start_invitation(turn: Turn) -> None:
     """Invite an officer by name and role."""
     require(turn.actor, Permission.MANAGE_OFFICERS)
-    await conversation.begin(turn, INVITE)
+    await conversation.begin(turn, INVITE, InviteAnswers())
 
 
-async def _ask_name(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("officers.ask_name"))
+def _ask_name(words: Words, _answers: InviteAnswers, _seen: None) -> Question:
+    return Question(words.html("officers.ask_name"))
 
 
-async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
-    talk.answers["name"] = short_text(answer.text, limit=NAME_LIMIT)
-    return "role"
+async def _take_name(turn: Turn, answers: InviteAnswers, answer: Answer) -> Next[InviteAnswers]:
+    return Next("role", InviteAnswers(short_text(answer.text, limit=NAME_LIMIT)))
 
 
-async def _ask_role(turn: Turn, talk: Talk) -> Question:
-    roles = [role for role in Role if role is not Role.ADMIN or turn.actor.role is Role.ADMIN]
-    choices = tuple(Choice(role, turn.plain(f"role.{role}")) for role in reversed(roles))
-    return Question(turn.html("officers.ask_role", name=talk.answers["name"]), choices)
+async def _look_at_roles(turn: Turn, _answers: InviteAnswers) -> list[Role]:
+    """The roles this officer may give."""
+    return [role for role in Role if role is not Role.ADMIN or turn.actor.role is Role.ADMIN]
 
 
-async def _take_role(turn: Turn, talk: Talk, answer: Answer) -> None:
+def _ask_role(words: Words, answers: InviteAnswers, roles: list[Role]) -> Question:
+    choices = tuple(Choice(role, words.plain(f"role.{role}")) for role in reversed(roles))
+    return Question(words.html("officers.ask_role", name=answers.name), choices)
+
+
+async def _take_role(turn: Turn, answers: InviteAnswers, answer: Answer) -> Done:
     if answer.choice not in set(Role):
         raise Refusal("talk.choose_one")
-    name, role = talk.answers["name"], Role(answer.choice)
+    name, role = answers.name, Role(answer.choice)
     payload = await invite_officer(turn.session, turn.actor, name=name, role=role, now=turn.now)
-    await conversation.finish(turn)
     await turn.say(
         "officers.link", name=name, role=turn.plain(f"role.{role}"), links=link_lines(turn.services, payload)
     )
+    return Done()
 
 
-INVITE = conversation.add_flow(
+INVITE = add_flow(
     Flow(
         "invite",
         "name",
-        {"name": Step(_ask_name, _take_name), "role": Step(_ask_role, _take_role)},
+        {"name": Step(_ask_name, _take_name), "role": Step(_ask_role, _take_role, look=_look_at_roles)},
+        InviteAnswers,
         permission=Permission.MANAGE_OFFICERS,
     )
 )
@@ -169,45 +183,61 @@ def _confirmation(invitation_id: int) -> str:
     return f"invitation-card:{invitation_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class RevokeAnswers:
+    """Whose access is to end."""
+
+    officer_id: int | None = None
+
+
 @on("officers.revoke_ask")
 async def ask_whom_to_revoke(turn: Turn) -> None:
     """Choose whose access ends."""
     require(turn.actor, Permission.MANAGE_OFFICERS)
-    await conversation.begin(turn, REVOKE)
+    await conversation.begin(turn, REVOKE, RevokeAnswers())
 
 
-async def _ask_whom(turn: Turn, talk: Talk) -> Question:
+async def _look_at_others(turn: Turn, _answers: RevokeAnswers) -> list[Choice]:
     officers = [officer for officer in await all_officers(turn.session) if officer.id != turn.actor.officer_id]
-    choices = tuple(Choice(str(officer.id), officer.name) for officer in officers)
-    return Question(turn.html("officers.ask_whom"), choices)
+    return [Choice(str(officer.id), officer.name) for officer in officers]
 
 
-async def _take_whom(turn: Turn, talk: Talk, answer: Answer) -> str:
+def _ask_whom(words: Words, _answers: RevokeAnswers, others: list[Choice]) -> Question:
+    return Question(words.html("officers.ask_whom"), tuple(others))
+
+
+async def _take_whom(turn: Turn, answers: RevokeAnswers, answer: Answer) -> Next[RevokeAnswers]:
     if answer.choice is None:
         raise Refusal("talk.choose_one")
-    talk.answers["officer"] = int(answer.choice)
-    return "sure"
+    return Next("sure", RevokeAnswers(int(answer.choice)))
 
 
-async def _ask_sure(turn: Turn, talk: Talk) -> Question:
+async def _look_at_name(turn: Turn, answers: RevokeAnswers) -> str:
     names = {officer.id: officer.name for officer in await all_officers(turn.session)}
-    name = names.get(talk.answers["officer"], "")
-    return Question(turn.html("officers.revoke_sure", name=name), (Choice("yes", turn.plain("button.revoke_yes")),))
+    return names.get(answers.officer_id or 0, "")
 
 
-async def _take_sure(turn: Turn, talk: Talk, answer: Answer) -> None:
-    if answer.choice != "yes":
+def _ask_sure(words: Words, _answers: RevokeAnswers, name: str) -> Question:
+    return Question(words.html("officers.revoke_sure", name=name), (Choice("yes", words.plain("button.revoke_yes")),))
+
+
+async def _take_sure(turn: Turn, answers: RevokeAnswers, answer: Answer) -> Done:
+    if answer.choice != "yes" or answers.officer_id is None:
         raise Refusal("talk.choose_one")
-    officer = await revoke_officer(turn.session, turn.actor, talk.answers["officer"], now=turn.now)
-    await conversation.finish(turn)
+    officer = await revoke_officer(turn.session, turn.actor, answers.officer_id, now=turn.now)
     await turn.say("officers.revoked_named" if officer.from_settings else "officers.revoked", name=officer.name)
+    return Done()
 
 
-REVOKE = conversation.add_flow(
+REVOKE = add_flow(
     Flow(
         "revoke",
         "whom",
-        {"whom": Step(_ask_whom, _take_whom), "sure": Step(_ask_sure, _take_sure)},
+        {
+            "whom": Step(_ask_whom, _take_whom, look=_look_at_others),
+            "sure": Step(_ask_sure, _take_sure, look=_look_at_name),
+        },
+        RevokeAnswers,
         permission=Permission.MANAGE_OFFICERS,
     )
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from channels.wording import Rows, button
 from handlers.context import Turn
+from handlers.words import Speaks
 
 #: How many stand on a page; two more are not worth a second one.
 SIZE = 10
@@ -39,12 +40,12 @@ def page_at(number: int, total: int, *, size: int = SIZE) -> Page:
     return Page(number, pages, number * size, min(total, (number + 1) * size), total)
 
 
-def foot(turn: Turn, page: Page) -> str:
+def foot(words: Speaks, page: Page) -> str:
     """Where one is in a list and how many are left (markup), after a blank line; empty for a short list."""
     if page.pages == 1:
         return ""
     key = "page.where" if page.left else "page.last"
-    return "\n\n" + turn.html(key, page=page.number + 1, pages=page.pages, left=page.left)
+    return "\n\n" + words.html(key, page=page.number + 1, pages=page.pages, left=page.left)
 
 
 def turners(turn: Turn, page: Page, verb: str, *args: str | int) -> Rows:
@@ -62,8 +63,8 @@ def clipped(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1].rstrip() + "…"
 
 
-def several(turn: Turn, names: list[str] | tuple[str, ...], *, most: int = 5) -> str:
+def several(words: Speaks, names: list[str] | tuple[str, ...], *, most: int = 5) -> str:
     """Names in a sentence: the first few, and how many more there are."""
     shown = ", ".join(names[:most])
     more = len(names) - most
-    return shown if more <= 0 else f"{shown} {turn.plain('compose.and_more', n=more)}"
+    return shown if more <= 0 else f"{shown} {words.plain('compose.and_more', n=more)}"

@@ -1,26 +1,22 @@
-"""Enrolment: in six messages from `/dangky`, in one tap from a link; the officer's yes or no; `/coso`, `/danhba`."""
+"""The register: an officer's yes or no to who applied; `/coso`, `/danhba`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from telegram import Update
 
 from channels.port import Button, Outgoing
 from channels.wording import button, from_html, rows
-from establishments.facts import Application, EstablishmentState, Kind, PlaceFacts
+from establishments.facts import EstablishmentState, PlaceFacts
 from establishments.messages import card_words
 from establishments.registration import (
-    ADDRESS_LIMIT,
-    NAME_LIMIT,
     REASON_LIMIT,
-    apply_for,
     count_pending,
     count_places,
     decide,
     find_places,
     invite_place,
-    join_by_link,
     leave,
     pending_places,
     place_for,
@@ -31,166 +27,16 @@ from establishments.requests import card_of, show_request
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
-from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.flows import Answer, Choice, Done, Flow, Question, Step, add_flow
 from handlers.links import link_lines
+from handlers.words import Words
 from officers.permissions import Permission, require
-from texts.phones import parse_phone, say_phone
 from texts.refusal import Refusal
-from unit.areas import area_name, present_areas
 
-_SKIP = "skip"
 #: How many cards are shown at once; more become a list.
 _CARDS = 5
 #: How much of what was typed is looked for: no name is longer.
 _MOST_TYPED = 200
-
-
-async def on_register(update: Update, context: Context) -> None:
-    """`/dangky`."""
-    async with context.begin(update) as turn:
-        await start_enrolment(turn)
-
-
-@on("enrol.start")
-async def start_enrolment(turn: Turn) -> None:
-    """Ask the first of six questions."""
-    await conversation.begin(turn, ENROL)
-
-
-async def _ask_kind(turn: Turn, talk: Talk) -> Question:
-    choices = tuple(Choice(kind, turn.plain(f"kind.{kind}")) for kind in Kind)
-    return Question(turn.html("enrol.ask_kind"), choices, columns=2)
-
-
-async def _take_kind(turn: Turn, talk: Talk, answer: Answer) -> str:
-    if answer.choice not in set(Kind):
-        raise Refusal("talk.choose_one")
-    talk.answers["kind"] = answer.choice
-    return "name"
-
-
-async def _ask_name(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("enrol.ask_name"))
-
-
-async def _take_name(turn: Turn, talk: Talk, answer: Answer) -> str:
-    talk.answers["name"] = short_text(answer.text, limit=NAME_LIMIT)
-    return "address"
-
-
-async def _ask_address(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("enrol.ask_address", name=talk.answers["name"]))
-
-
-async def _take_address(turn: Turn, talk: Talk, answer: Answer) -> str:
-    talk.answers["address"] = short_text(answer.text, limit=ADDRESS_LIMIT)
-    return "phone"
-
-
-async def _ask_phone(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("enrol.ask_phone"), asks="contact")
-
-
-async def _take_phone(turn: Turn, talk: Talk, answer: Answer) -> str:
-    talk.answers["phone"] = parse_phone(answer.phone or answer.text)
-    return "area" if await present_areas(turn.session) else "consent"
-
-
-async def _ask_area(turn: Turn, talk: Talk) -> Question:
-    areas = tuple(Choice(str(area.id), area.name) for area in await present_areas(turn.session))
-    skip = Choice(_SKIP, turn.plain("enrol.area_unknown"))
-    return Question(turn.html("enrol.ask_area"), areas, always=(skip,), columns=2)
-
-
-async def _take_area(turn: Turn, talk: Talk, answer: Answer) -> str:
-    if answer.choice is None:
-        raise Refusal("talk.choose_one")
-    talk.answers["area_id"] = None if answer.choice == _SKIP else int(answer.choice)
-    return "consent"
-
-
-async def _ask_consent(turn: Turn, talk: Talk) -> Question:
-    answers = talk.answers
-    return Question(
-        turn.html(
-            "enrol.consent",
-            kind=turn.plain(f"kind.{answers['kind']}"),
-            name=answers["name"],
-            address=answers["address"],
-            phone=say_phone(answers["phone"]),
-            area=await area_name(turn.session, answers.get("area_id")) or "–",
-        ),
-        (Choice("yes", turn.plain("button.agree")), Choice("no", turn.plain("button.disagree"))),
-        columns=2,
-    )
-
-
-async def _take_consent(turn: Turn, talk: Talk, answer: Answer) -> None:
-    if answer.choice == "no":
-        await conversation.finish(turn)
-        await turn.say("enrol.no_consent")
-        return
-    if answer.choice != "yes":
-        raise Refusal("talk.choose_one")
-    answers = talk.answers
-    place = await apply_for(
-        turn.session,
-        Application(
-            Kind(answers["kind"]), answers["name"], answers["address"], answers["phone"], answers.get("area_id")
-        ),
-        by=turn.chat,
-        language=turn.language,
-        now=turn.now,
-    )
-    await conversation.finish(turn)
-    await turn.say("enrol.sent", name=place.name, code=place.code)
-
-
-ENROL = conversation.add_flow(
-    Flow(
-        "enrol",
-        "kind",
-        {
-            "kind": Step(_ask_kind, _take_kind),
-            "name": Step(_ask_name, _take_name),
-            "address": Step(_ask_address, _take_address),
-            "phone": Step(_ask_phone, _take_phone),
-            "area": Step(_ask_area, _take_area),
-            "consent": Step(_ask_consent, _take_consent),
-        },
-        cancelled_key="enrol.cancelled",
-    )
-)
-
-
-async def offer_to_join(turn: Turn, payload: str) -> None:
-    """What an establishment's own link opens: who it is for, and one tap."""
-    place = await place_for(turn.session, payload)
-    await turn.say(
-        "enrol.by_link",
-        name=place.name,
-        code=place.code,
-        address=place.address,
-        buttons=(
-            (
-                button(turn.language, "button.agree", "enrol.join", payload),
-                button(turn.language, "button.disagree", "enrol.decline"),
-            ),
-        ),
-    )
-
-
-@on("enrol.join")
-async def join(turn: Turn, payload: str) -> None:
-    """One tap of consent, and the establishment is connected."""
-    place = await join_by_link(turn.session, payload, by=turn.chat, now=turn.now)
-    await turn.add_line(turn.html("enrol.joined", name=place.name, code=place.code))
-
-
-@on("enrol.decline")
-async def decline(turn: Turn) -> None:
-    """No consent: nothing is kept."""
-    await turn.add_line(turn.html("enrol.no_consent"))
 
 
 @on("place.approve")
@@ -202,32 +48,40 @@ async def approve(turn: Turn, establishment_id: str) -> None:
     await turn.add_line(turn.html("approval.approved", name=turn.actor.name, code=place.code))
 
 
+@dataclass(frozen=True, slots=True)
+class RejectAnswers:
+    """Which application it is about."""
+
+    place_id: int
+
+
 @on("place.reject")
 async def start_rejection(turn: Turn, establishment_id: str) -> None:
     """An officer says no, and is asked why."""
     require(turn.actor, Permission.DECIDE_PLACES)
-    await conversation.begin(turn, REJECT, {"place": int(establishment_id)})
+    await conversation.begin(turn, REJECT, RejectAnswers(int(establishment_id)))
 
 
-async def _ask_reason(turn: Turn, talk: Talk) -> Question:
+def _ask_reason(words: Words, _answers: RejectAnswers, _seen: None) -> Question:
     reasons = ("duplicate", "not_here", "wrong_facts")
-    choices = tuple(Choice(reason, turn.plain(f"reject.{reason}")) for reason in reasons)
-    return Question(turn.html("approval.ask_reason"), choices)
+    choices = tuple(Choice(reason, words.plain(f"reject.{reason}")) for reason in reasons)
+    return Question(words.html("approval.ask_reason"), choices)
 
 
-async def _take_reason(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _take_reason(turn: Turn, answers: RejectAnswers, answer: Answer) -> Done:
     reason = turn.plain(f"reject.{answer.choice}") if answer.choice else answer.text
     reason = short_text(reason, limit=REASON_LIMIT)
-    place = await decide(turn.session, turn.actor, talk.answers["place"], approve=False, reason=reason, now=turn.now)
-    await conversation.finish(turn)
+    place = await decide(turn.session, turn.actor, answers.place_id, approve=False, reason=reason, now=turn.now)
     await turn.say("approval.rejected", code=place.code, name=place.name, reason=reason)
+    return Done()
 
 
-REJECT = conversation.add_flow(
+REJECT = add_flow(
     Flow(
         "reject",
         "reason",
         {"reason": Step(_ask_reason, _take_reason)},
+        RejectAnswers,
         cancelled_key="approval.still_open",
         permission=Permission.DECIDE_PLACES,
     )

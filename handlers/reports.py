@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from telegram import Update
 
 from channels.wording import Rows, button, rows
-from handlers import conversation
-from handlers.answers import ANSWER, EXPECT, MAY_SEND, spare_code
+from conversations.talks import Talk
+from handlers import conversation, expecting
+from handlers.answers import ABOUT_REPORT, ANSWER, spare_code
 from handlers.buttons import on
 from handlers.context import Context, Turn
-from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.expecting import Fate
+from handlers.flows import Answer, Choice, Done, Ending, Flow, Next, NoAnswers, Outcome, Question, Stay, Step, add_flow
+from handlers.words import Words
 from officers import roster
-from reports.answers import EXPECT_FLOW, OFFER_FLOW
+from reports.answers import Asked, Offered
 from reports.codes import Tried, candidates, whose
 from reports.intake import (
     MAX_PARTS,
@@ -49,25 +54,47 @@ async def on_report(update: Update, context: Context) -> None:
         await start_report(turn)
 
 
+@dataclass(frozen=True, slots=True)
+class ReportAnswers:
+    """A report that is being written.
+
+    Attributes:
+        report_id: It exists from its first words on.
+        telling_file: A file may say who made it, which the writer is told.
+        is_hurried: Words come too fast to be answered one by one, which was said.
+        part_id: The message of the report that such words are added to.
+    """
+
+    report_id: int | None = None
+    urgent: bool = False
+    telling_file: bool = False
+    is_hurried: bool = False
+    part_id: int | None = None
+
+
 @on("report.start")
 async def start_report(turn: Turn) -> None:
     """113 first, then: just write."""
-    await conversation.begin(turn, REPORT)
+    await conversation.begin(turn, REPORT, ReportAnswers())
 
 
 @on("report.keep_words")
 async def start_with_words(turn: Turn) -> None:
     """What was written outside a conversation becomes the first words of a report."""
-    talk = await conversation.present(turn)
-    is_kept = talk is not None and talk.flow in (OFFER_FLOW, EXPECT_FLOW)
-    words = str(talk.answers.get("text", "")) if talk is not None and is_kept else ""
-    await conversation.begin(turn, REPORT)
-    begun = await conversation.present(turn)
-    if words and begun is not None:
+    kept = await expecting.present(turn)
+    words = kept.what.words if kept is not None and isinstance(kept.what, Offered | Asked) else ""
+    begun = await conversation.begin(turn, REPORT, ReportAnswers())
+    if words:
         *before, last = in_parts(words)
         for part in before:
-            await _put(turn, begun, Answer(text=part))
-        await conversation.receive(turn, begun, Answer(text=last))
+            begun = replace(begun, answers=await _put(turn, begun.answers, Answer(text=part)))
+        await conversation.hear(turn, begun, Answer(text=last))
+
+
+async def start_with_file(turn: Turn, answer: Answer) -> None:
+    """A file or a point out of the blue is the beginning of a report."""
+    begun = await conversation.begin(turn, REPORT, ReportAnswers())
+    await conversation.hear(turn, begun, answer)
 
 
 async def offer_report(turn: Turn, answer: Answer) -> None:
@@ -75,13 +102,12 @@ async def offer_report(turn: Turn, answer: Answer) -> None:
     if not answer.text:
         await turn.say("offer.nothing", buttons=_offered(turn))
         return
-    talk = await conversation.present(turn)
-    kept = talk.answers if talk is not None and talk.flow == OFFER.name else {}
-    words = _together(str(kept.get("text", "")), answer.text)
-    await conversation.hold(turn, OFFER, {"text": words, "hurried": answer.is_hurried})
+    kept = await expecting.present(turn)
+    before = kept.what if kept is not None and isinstance(kept.what, Offered) else Offered("")
+    await expecting.keep(turn, Offered(_together(before.words, answer.text), answer.is_hurried))
     if not answer.is_hurried:
         await turn.say("offer.report", buttons=_offered(turn))
-    elif not kept.get("hurried"):
+    elif not before.is_hurried:
         # They come too fast to be answered one by one, which is said once.
         await turn.say("offer.hurried", buttons=_offered(turn))
 
@@ -107,64 +133,54 @@ def _together(before: str, text: str) -> str:
     return f"{before}\n{text}"
 
 
-async def _ask_content(turn: Turn, talk: Talk) -> Question:
-    report_id = talk.answers.get("report")
-    if report_id is None:
-        return Question(turn.html("report.first"))
-    number = await count_parts(turn.session, report_id)
-    urgent = bool(talk.answers.get("urgent"))
-    toggle = Choice(_CALM, turn.plain("button.not_now")) if urgent else Choice(_URGENT, turn.plain("button.right_now"))
-    markup = turn.html("report.ready_urgent" if urgent else "report.ready", n=number)
-    if talk.answers.get("telling_file"):
-        markup += "\n\n" + turn.html("report.telling_file")
-    return Question(
-        markup,
-        (Choice(_SEND, turn.plain("button.send")), toggle),
+async def _look_at_parts(turn: Turn, answers: ReportAnswers) -> int:
+    return await count_parts(turn.session, answers.report_id) if answers.report_id is not None else 0
+
+
+def _ask_content(words: Words, answers: ReportAnswers, parts: int) -> Question:
+    if answers.report_id is None:
+        return Question(words.html("report.first"))
+    urgent = answers.urgent
+    toggle = (
+        Choice(_CALM, words.plain("button.not_now")) if urgent else Choice(_URGENT, words.plain("button.right_now"))
     )
+    markup = words.html("report.ready_urgent" if urgent else "report.ready", n=parts)
+    if answers.telling_file:
+        markup += "\n\n" + words.html("report.telling_file")
+    return Question(markup, (Choice(_SEND, words.plain("button.send")), toggle))
 
 
-async def _take_content(turn: Turn, talk: Talk, answer: Answer) -> str | None:
+async def _take_content(turn: Turn, answers: ReportAnswers, answer: Answer) -> Outcome[ReportAnswers]:
     match answer.choice:
         case "send":
-            await _hand_in(turn, talk)
-            return None
+            await _hand_in(turn, answers)
+            return Done()
         case "urgent" | "calm":
-            talk.answers["urgent"] = answer.choice == _URGENT
-            return "content"
+            return Next("content", replace(answers, urgent=answer.choice == _URGENT))
     spare_code(answer)
-    await _put(turn, talk, answer)
-    if answer.is_hurried:
-        await _say_hurried(turn, talk)
-        return ""
-    talk.answers.pop("hurried", None)
+    was_hurried = answers.is_hurried
+    answers = replace(await _put(turn, answers, answer), is_hurried=answer.is_hurried)
+    if answer.is_hurried and not was_hurried:
+        # Too fast to be answered one by one: that is said once, and all of them are in the report.
+        return Next("content", answers, note=turn.html("report.hurried"))
     # Of an album only the first picture is answered.
-    return "" if answer.is_same_album else "content"
+    return Stay(answers) if answer.is_hurried or answer.is_same_album else Next("content", answers)
 
 
-async def _say_hurried(turn: Turn, talk: Talk) -> None:
-    """Messages come too fast to be answered one by one: that is said once, and all of them are in the report."""
-    if not talk.answers.get("hurried"):
-        talk.answers["hurried"] = True
-        await conversation.ask_again(turn, talk, turn.html("report.hurried"))
-
-
-async def _put(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _put(turn: Turn, answers: ReportAnswers, answer: Answer) -> ReportAnswers:
     """Put what was said into the report, which begins with it."""
-    if talk.answers.get("report") is None:
-        report = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
-        talk.answers["report"] = report.id
-    report = await report_for_writer(turn.session, talk.answers["report"])
+    if answers.report_id is None:
+        opened = await open_report(turn.session, chat=turn.chat, language=turn.language, now=turn.now)
+        answers = replace(answers, report_id=opened.id)
+    report = await report_for_writer(turn.session, answers.report_id or 0)
     is_words = answer.media is None and answer.point is None
     if is_words and answer.is_hurried:
-        talk.answers["part"] = await fold_text(
-            turn.session, report, talk.answers.get("part"), answer.text, now=turn.now
-        )
-        return
-    talk.answers.pop("part", None)
+        part_id = await fold_text(turn.session, report, answers.part_id, answer.text, now=turn.now)
+        return replace(answers, part_id=part_id)
     await _add(turn, report, answer)
     # Pictures are drawn anew; what other files say about who made them, and where, we cannot take out.
-    if answer.media is not None and answer.media.kind in ("document", "video"):
-        talk.answers["telling_file"] = True
+    telling = answer.media is not None and answer.media.kind in ("document", "video")
+    return replace(answers, part_id=None, telling_file=answers.telling_file or telling)
 
 
 async def _add(turn: Turn, report: Report, answer: Answer) -> None:
@@ -193,22 +209,12 @@ async def try_code(context: Context, update: Update, typed: str) -> Tried | None
     return tried
 
 
-async def _hand_in(turn: Turn, talk: Talk) -> None:
-    report_id = talk.answers.get("report")
-    if report_id is None:
+async def _hand_in(turn: Turn, answers: ReportAnswers) -> None:
+    if answers.report_id is None:
         raise Refusal("report.empty")
     receipt = turn.services.receipts.take()
-    urgent = bool(talk.answers.get("urgent"))
-    goes_ahead = urgent and turn.services.bursts.may_go_ahead(turn.chat, now=turn.now)
-    await hand_in(
-        turn.session,
-        report_id,
-        receipt=receipt,
-        urgent=goes_ahead,
-        now=turn.now,
-        policy=turn.policy,
-    )
-    await conversation.finish(turn)
+    goes_ahead = answers.urgent and turn.services.bursts.may_go_ahead(turn.chat, now=turn.now)
+    await hand_in(turn.session, answers.report_id, receipt=receipt, urgent=goes_ahead, now=turn.now, policy=turn.policy)
     told = "report.nobody_told"
     if await roster.on_duty(turn.session, at=turn.now):
         told = "report.officer_told"
@@ -220,36 +226,49 @@ async def _hand_in(turn: Turn, talk: Talk) -> None:
         code=show_code(receipt.code),
         told=Html(turn.html(told)),
     )
-    if urgent and not goes_ahead:
+    if answers.urgent and not goes_ahead:
         await turn.say("report.not_ahead")
 
 
-async def _cancelled(turn: Turn, talk: Talk) -> None:
-    if talk.answers.get("report") is not None:
-        await withdraw_draft(turn.session, talk.answers["report"])
+async def _cancelled(turn: Turn, answers: ReportAnswers) -> None:
+    if answers.report_id is not None:
+        await withdraw_draft(turn.session, answers.report_id)
 
 
-async def _left(turn: Turn, talk: Talk) -> None:
-    if talk.answers.get("report") is not None:
-        await keep_unfinished(turn.session, talk.answers["report"], now=turn.now, policy=turn.policy)
+async def _left(turn: Turn, answers: ReportAnswers) -> None:
+    if answers.report_id is not None:
+        await keep_unfinished(turn.session, answers.report_id, now=turn.now, policy=turn.policy)
         await turn.say("report.kept_unfinished")
 
 
-REPORT = conversation.add_flow(
+async def _expired(ending: Ending, answers: ReportAnswers) -> str:
+    """A report begun is kept and marked incomplete."""
+    if answers.report_id is None:
+        return "talk.expired"
+    await keep_unfinished(ending.session, answers.report_id, now=ending.now, policy=ending.policy)
+    return "report.expired"
+
+
+REPORT = add_flow(
     Flow(
         "report",
         "content",
-        {"content": Step(_ask_content, _take_content)},
+        {"content": Step(_ask_content, _take_content, look=_look_at_parts)},
+        ReportAnswers,
         wants_media=True,
         on_cancel=_cancelled,
         on_leave=_left,
+        on_expire=_expired,
         cancelled_key="report.cancelled",
     )
 )
+expecting.add_fate(Fate(Offered, cancelled_key="talk.cancelled"))
 
 
-#: Not a conversation of its own: it only keeps what was written until the person says what it was for.
-OFFER = conversation.add_flow(Flow(OFFER_FLOW, "", {}, is_hold=True))
+def report_written_in(talk: Talk) -> int | None:
+    """The report that is being written in a conversation."""
+    standing = conversation.standing_in(REPORT, talk)
+    return standing.answers.report_id if standing is not None else None
 
 
 async def on_track(update: Update, context: Context) -> None:
@@ -260,19 +279,19 @@ async def on_track(update: Update, context: Context) -> None:
         if typed:
             await _show_status(turn, tried)
         else:
-            await conversation.begin(turn, TRACK)
+            await conversation.begin(turn, TRACK, NoAnswers())
 
 
-async def _ask_code(turn: Turn, talk: Talk) -> Question:
-    return Question(turn.html("track.ask"))
+def _ask_code(words: Words, _answers: NoAnswers, _seen: None) -> Question:
+    return Question(words.html("track.ask"))
 
 
-async def _take_code(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _take_code(turn: Turn, _answers: NoAnswers, answer: Answer) -> Done:
     await _show_status(turn, answer.tried)
-    await conversation.finish(turn)
+    return Done()
 
 
-TRACK = conversation.add_flow(Flow("track", "code", {"code": Step(_ask_code, _take_code)}))
+TRACK = add_flow(Flow("track", "code", {"code": Step(_ask_code, _take_code)}, NoAnswers))
 
 
 async def _show_status(turn: Turn, tried: Tried | None) -> None:
@@ -336,8 +355,14 @@ async def go_on(turn: Turn) -> None:
 
 async def _cut(turn: Turn, report_id: int | None) -> int:
     """End contact, and whatever the chat was about to say about it."""
-    talk = await conversation.present(turn)
-    about = talk is not None and talk.flow in (ANSWER.name, EXPECT.name, MAY_SEND.name)
-    if talk is not None and about and report_id in (None, talk.answers.get("report")):
+    standing = await conversation.present_in(turn, ANSWER)
+    if standing is not None and report_id in (None, standing.answers.report_id):
         await conversation.call_off(turn)
+    expected = await expecting.present(turn)
+    if (
+        expected is not None
+        and isinstance(expected.what, ABOUT_REPORT)
+        and report_id in (None, expected.what.report_id)
+    ):
+        await expecting.call_off(turn)
     return await stop_contact(turn.session, turn.chat, report_id=report_id)

@@ -11,12 +11,16 @@ from typing import Any
 from telegram import Message, Update
 from telegram.ext import CallbackQueryHandler, ChatMemberHandler, CommandHandler, MessageHandler, filters
 
-from conversations.talks import present_talk
+from conversations.expectations import Expectation
+from conversations.talks import Talk, present_talk
 from establishments.registration import set_blocked
 from handlers import (
     answers,
+    composing,
     conversation,
     duty,
+    enrolment,
+    expecting,
     groups,
     incoming,
     notices,
@@ -26,13 +30,14 @@ from handlers import (
     start,
     triage,
     understanding,
+    verifying,
 )
 from handlers.buttons import on_button
 from handlers.context import App, Context, ReadFirst, Turn
-from handlers.conversation import Answer, Talk
+from handlers.flows import Answer, Flow, flow_named
 from handlers.links import links_for
 from officers.permissions import Permission
-from reports.answers import read_expected
+from reports.answers import Asked
 from texts.folding import fold
 from texts.refusal import Refusal
 
@@ -53,15 +58,15 @@ COMMANDS = (
     Command("start", "start", start.on_start),
     Command("baotin", "report", reports.on_report),
     Command("tracuu", "track", reports.on_track),
-    Command("dangky", "register", registration.on_register),
+    Command("dangky", "register", enrolment.on_register),
     Command("coso", "place", registration.on_place),
-    Command("kiemtra", "verify", notices.on_verify),
+    Command("kiemtra", "verify", verifying.on_verify),
     Command("riengtu", "privacy", start.on_privacy),
     Command("khancap", "emergency", start.on_emergency),
     Command("ngonngu", "language", start.on_language),
     Command("trogiup", "help", start.on_help),
     Command("huy", "cancel", start.on_cancel),
-    Command("soan", "compose", notices.on_compose, Permission.WRITE_NOTICES),
+    Command("soan", "compose", composing.on_compose, Permission.WRITE_NOTICES),
     Command("thongbao", "notices", notices.on_notices, Permission.SEE_PROGRESS),
     Command("nhom", "groups", groups.on_groups, Permission.MANAGE_GROUPS),
     Command("danhba", "directory", registration.on_directory, Permission.SEE_PLACES),
@@ -74,7 +79,7 @@ COMMANDS = (
 #: A receipt code, however it is spaced.
 _CODE = re.compile(r"(?<!\d)(?:\d[ .-]?){15}\d(?!\d)")
 #: Conversations in which even "dừng" is what somebody wants to say.
-_FREE_WRITING = frozenset({reports.REPORT.name, triage.ASK.name, notices.COMPOSE.name})
+_FREE_WRITING = frozenset({reports.REPORT.name, triage.ASK.name, composing.COMPOSE.name})
 
 
 def add_routes(application: App) -> None:
@@ -113,12 +118,12 @@ async def on_message(update: Update, context: Context) -> None:
     if message is None:
         return
     hurried = context.services.bursts.is_hurried(context.chat_of(update), now=context.services.clock())
-    answer = replace(incoming.answer_of(message), is_hurried=hurried)
+    answer = replace(incoming.answer_of(message), album=message.media_group_id, is_hurried=hurried)
     if incoming.has_file(message):
         # Fetched before the transaction: nobody waits for a slow download.
         flow = await _present_flow(update, context)
         if flow is None or flow.wants_media:
-            is_named = flow is notices.COMPOSE
+            is_named = flow is composing.COMPOSE
             fetch = partial(incoming.fetch_file, message, context.services, keep_name=is_named)
             async with context.services.slots.left():
                 view, original = await context.once("file", fetch)
@@ -133,17 +138,13 @@ async def _take_message(update: Update, context: Context, answer: Answer) -> Non
         return
     async with context.begin(update) as turn:
         talk = await conversation.present(turn)
-        if message.media_group_id is not None and talk is not None:
-            same = talk.answers.get("album") == message.media_group_id
-            talk.answers["album"] = message.media_group_id
-            answer = replace(answer, is_same_album=same)
         is_stop = answer.media is None and understanding.is_stop(answer.text)
         if is_stop and (talk is None or talk.flow not in _FREE_WRITING):
             await reports.stop_all(turn)
         elif _says_nothing(answer, message):
             await _not_understood(turn, talk)
-        elif talk is None or conversation.is_hold(talk):
-            await _outside(turn, talk, answer, message)
+        elif talk is None:
+            await _outside(turn, await expecting.present(turn), answer)
         else:
             await conversation.receive(turn, talk, answer)
 
@@ -156,42 +157,38 @@ def _says_nothing(answer: Answer, message: Message) -> bool:
 
 async def _not_understood(turn: Turn, talk: Talk | None) -> None:
     """One kind sentence; a question stays where it is."""
-    if talk is not None and not conversation.is_hold(talk):
+    if talk is not None:
         await conversation.ask_again(turn, talk, turn.html("media.kind_unknown"))
     else:
         await reports.offer_report(turn, Answer())
 
 
-async def _outside(turn: Turn, talk: Talk | None, answer: Answer, message: Message) -> None:
+async def _outside(turn: Turn, expected: Expectation | None, answer: Answer) -> None:
     """Words outside a conversation: a label of a menu, the answer to an open question, or something to report."""
-    is_asked = talk is not None and talk.flow == answers.MAY_SEND.name
-    is_expected = talk is not None and read_expected(talk) is not None
-    act = _menu_act(answer.text, as_answer=is_asked or is_expected) if answer.media is None else None
+    waiting = answers.waiting_in(expected)
+    is_asked = waiting is not None or (expected is not None and isinstance(expected.what, Asked))
+    act = _menu_act(answer.text, as_answer=is_asked) if answer.media is None else None
     if act is not None:
         await act(turn)
-    elif talk is not None and is_asked:
-        await _while_asked(turn, talk, answer)
-    elif talk is not None and talk.flow == answers.EXPECT.name and await answers.take_expected(turn, talk, answer):
+    elif waiting is not None:
+        await _while_asked(turn, waiting, answer)
+    elif expected is not None and await answers.take_expected(turn, expected, answer):
         return
     elif answer.media is not None or answer.point is not None:
-        await conversation.begin(turn, reports.REPORT)
-        begun = await conversation.present(turn)
-        if begun is not None:
-            begun.answers["album"] = message.media_group_id
-            await conversation.receive(turn, begun, answer)
+        await reports.start_with_file(turn, answer)
     else:
         await reports.offer_report(turn, answer)
 
 
-async def _while_asked(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _while_asked(turn: Turn, waiting: answers.Waiting, answer: Answer) -> None:
     """Something is written while words wait for a yes: the yes, the no, or more of them."""
     typed = fold(answer.text).rstrip(".!") if answer.media is None else ""
     if typed == fold(turn.plain("button.send")):
-        await answers.send_waiting(turn, talk)
+        await answers.send_waiting(turn, waiting)
     elif typed == fold(turn.plain("button.do_not_send")):
-        await answers.forget_waiting(turn, talk)
+        await answers.forget_waiting(turn, waiting)
     else:
-        await answers.take_more(turn, talk, answer)
+        await answers.take_more(turn, waiting, answer)
 
 
 def _menu_act(text: str, *, as_answer: bool) -> Callable[[Turn], Awaitable[None]] | None:
@@ -213,10 +210,10 @@ def _menu_act(text: str, *, as_answer: bool) -> Callable[[Turn], Awaitable[None]
 _MENU_WORDS: dict[str, Callable[[Turn], Awaitable[None]]] = {
     "bao tin": reports.start_report,
     "report": reports.start_report,
-    "dang ky co so": registration.start_enrolment,
-    "dang ky": registration.start_enrolment,
-    "register": registration.start_enrolment,
-    "kiem tra thong bao": notices.start_verify,
+    "dang ky co so": enrolment.start_enrolment,
+    "dang ky": enrolment.start_enrolment,
+    "register": enrolment.start_enrolment,
+    "kiem tra thong bao": verifying.start_verify,
     "tro giup": start.show_help,
     "help": start.show_help,
     "huy": start.nothing_to_cancel,
@@ -226,12 +223,12 @@ _MENU_WORDS: dict[str, Callable[[Turn], Awaitable[None]]] = {
 }
 
 
-async def _present_flow(update: Update, context: Context) -> conversation.Flow | None:
+async def _present_flow(update: Update, context: Context) -> Flow[Any] | None:
     """What the chat is in the middle of; None outside a conversation, where a file begins a report."""
     services = context.services
     async with services.sessions.reading() as session:
         talk = await present_talk(session, context.chat_of(update), now=services.clock())
-    return None if talk is None or conversation.is_hold(talk) else conversation.flow_named(talk.flow)
+    return flow_named(talk.flow) if talk is not None else None
 
 
 async def on_unknown_command(update: Update, context: Context) -> None:

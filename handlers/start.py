@@ -10,7 +10,7 @@ from channels.port import Outgoing
 from channels.wording import Rows, button, from_html, rows
 from conversations.languages import LANGUAGES, choose_language
 from establishments.registration import PLACE_PREFIX, leave, places_of
-from handlers import conversation, paging, registration
+from handlers import conversation, enrolment, expecting, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
 from handlers.officers import claim_invitation
@@ -32,7 +32,7 @@ async def on_start(update: Update, context: Context) -> None:
         elif payload.startswith(INVITATION_PREFIX):
             await claim_invitation(turn, payload)
         elif payload.startswith(PLACE_PREFIX):
-            await registration.offer_to_join(turn, payload)
+            await enrolment.offer_to_join(turn, payload)
         elif payload:
             await turn.say("start.bad_link", unit=turn.policy.unit_name, buttons=_first_buttons(turn))
         else:
@@ -189,7 +189,8 @@ async def delete_mine(turn: Turn) -> None:
     for place in await places_of(turn.session, turn.chat):
         await leave(turn.session, turn.chat, place.id, now=turn.now, forget=True)
     talk = await conversation.call_off(turn)
+    await expecting.call_off(turn)
     cut = await stop_contact(turn.session, turn.chat)
     await turn.services.erase_transcript(turn.session, turn.chat)
     said = from_html(turn.html("privacy.deleted", links=cut), turn.language)
-    await turn.send(replace(said, drops_keyboard=talk is not None and conversation.has_keyboard(talk)))
+    await turn.send(replace(said, drops_keyboard=talk is not None and talk.has_keyboard))

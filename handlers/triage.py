@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from telegram import Update
 
@@ -11,7 +11,8 @@ from channels.wording import button, from_html
 from handlers import conversation, paging
 from handlers.buttons import on
 from handlers.context import Context, Turn
-from handlers.conversation import Answer, Choice, Flow, Question, Step, Talk
+from handlers.flows import Answer, Choice, Done, Flow, Question, Step, add_flow
+from handlers.words import Words
 from officers.permissions import Permission
 from reports.facts import OUTCOMES, ReportFacts, ReportState, Stands
 from reports.messages import card_buttons, card_shown, handling_buttons
@@ -37,36 +38,48 @@ async def take(turn: Turn, report_id: str) -> None:
         await turn.say("triage.taken", number=report.number, buttons=handling_buttons(report, turn.language))
 
 
+@dataclass(frozen=True, slots=True)
+class AboutReport:
+    """Which report it is about."""
+
+    report_id: int
+    number: str
+
+
 @on("report.ask")
 async def start_question(turn: Turn, report_id: str) -> None:
     """Ask the reporter something."""
     report = await report_to_ask(turn.session, turn.actor, int(report_id), now=turn.now)
-    await conversation.begin(turn, ASK, {"report": report.id, "number": report.number})
+    await conversation.begin(turn, ASK, AboutReport(report.id, report.number))
 
 
-async def _ask_question(turn: Turn, talk: Talk) -> Question:
+def _ask_question(words: Words, about: AboutReport, _seen: None) -> Question:
     ready = ("where", "still", "who", "safe")
-    choices = tuple(Choice(key, turn.plain(f"ask.{key}")) for key in ready)
-    return Question(turn.html("triage.ask_question", number=talk.answers["number"]), choices)
+    choices = tuple(Choice(key, words.plain(f"ask.{key}")) for key in ready)
+    return Question(words.html("triage.ask_question", number=about.number), choices)
 
 
-async def _take_question(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _take_question(turn: Turn, about: AboutReport, answer: Answer) -> Done:
     question = turn.plain(f"ask.{answer.choice}") if answer.choice else answer.text
     try:
-        report = await ask_reporter(turn.session, turn.actor, talk.answers["report"], question, now=turn.now)
+        report = await ask_reporter(turn.session, turn.actor, about.report_id, question, now=turn.now)
     except Refusal as refusal:
         if refusal.key not in ("report.no_contact", "report.not_open"):
             raise
-        # Another question would fare no better.
-        await conversation.finish(turn)
         await turn.refuse(refusal)
-        return
-    await conversation.finish(turn)
+        return Done()  # another question would fare no better
     await turn.say("triage.asked", number=report.number)
+    return Done()
 
 
-ASK = conversation.add_flow(
-    Flow("ask", "question", {"question": Step(_ask_question, _take_question)}, permission=Permission.HANDLE_REPORTS)
+ASK = add_flow(
+    Flow(
+        "ask",
+        "question",
+        {"question": Step(_ask_question, _take_question)},
+        AboutReport,
+        permission=Permission.HANDLE_REPORTS,
+    )
 )
 
 
@@ -74,31 +87,32 @@ ASK = conversation.add_flow(
 async def start_closing(turn: Turn, report_id: str) -> None:
     """Say how a report ended."""
     report = await report_to_close(turn.session, turn.actor, int(report_id), now=turn.now)
-    await conversation.begin(turn, CLOSE, {"report": report.id, "number": report.number})
+    await conversation.begin(turn, CLOSE, AboutReport(report.id, report.number))
 
 
-async def _ask_outcome(turn: Turn, talk: Talk) -> Question:
-    choices = tuple(Choice(outcome, turn.plain(f"outcome.{outcome}")) for outcome in OUTCOMES)
-    return Question(turn.html("triage.ask_outcome", number=talk.answers["number"]), choices)
+def _ask_outcome(words: Words, about: AboutReport, _seen: None) -> Question:
+    choices = tuple(Choice(outcome, words.plain(f"outcome.{outcome}")) for outcome in OUTCOMES)
+    return Question(words.html("triage.ask_outcome", number=about.number), choices)
 
 
-async def _take_outcome(turn: Turn, talk: Talk, answer: Answer) -> None:
+async def _take_outcome(turn: Turn, about: AboutReport, answer: Answer) -> Done:
     if answer.choice not in set(OUTCOMES):
         raise Refusal("talk.choose_one")
     report = await close_report(
-        turn.session,
-        turn.actor,
-        talk.answers["report"],
-        ReportState(answer.choice),
-        now=turn.now,
-        policy=turn.policy,
+        turn.session, turn.actor, about.report_id, ReportState(answer.choice), now=turn.now, policy=turn.policy
     )
-    await conversation.finish(turn)
     await turn.say("triage.closed", number=report.number, outcome=turn.state("outcome", report.state))
+    return Done()
 
 
-CLOSE = conversation.add_flow(
-    Flow("close", "outcome", {"outcome": Step(_ask_outcome, _take_outcome)}, permission=Permission.HANDLE_REPORTS)
+CLOSE = add_flow(
+    Flow(
+        "close",
+        "outcome",
+        {"outcome": Step(_ask_outcome, _take_outcome)},
+        AboutReport,
+        permission=Permission.HANDLE_REPORTS,
+    )
 )
 
 

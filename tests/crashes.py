@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.memory import MemoryGateway
 from channels.wording import plain
+from conversations.expectations import present_expectation
 from conversations.inbound import waiting_updates
 from conversations.talks import present_talk
 from db.engine import Sessions
@@ -240,7 +241,9 @@ async def _report(session: AsyncSession, report: Report) -> tuple[Any, ...]:
 
 async def _talk(session: AsyncSession, town: Town, person: Person) -> tuple[str, str] | None:
     talk = await present_talk(session, person.chat, now=town.clock())
-    return (talk.flow, talk.step) if talk else None
+    expected = await present_expectation(session, person.chat, now=town.clock())
+    assert talk is None or expected is None, "nothing is expected of a chat that is in a conversation"
+    return (talk.flow, talk.step) if talk else (type(expected.what).__name__, "") if expected else None
 
 
 def _shown(person: Person) -> tuple[str, ...]:

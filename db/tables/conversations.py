@@ -11,18 +11,29 @@ from db.base import Base
 _NO_ORDER = {"sqlite_with_rowid": False}
 
 
-class Conversation(Base):
-    """The one conversation a chat is in: flow, step, answers and end, sealed together with the chat's address.
+class _ForADay:
+    """What is kept of a chat for a day, sealed together with the chat's address and when it ends.
 
     `hour` is the keyed mark of the hour in which it ends if nobody goes on with it.
     """
 
-    __tablename__ = "conversations"
-    __table_args__ = _NO_ORDER
-
     chat: Mapped[str] = mapped_column(String(32), primary_key=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     hour: Mapped[str] = mapped_column(String(32), index=True)
+
+
+class Conversation(_ForADay, Base):
+    """The one conversation a chat is in: flow, step, answers."""
+
+    __tablename__ = "conversations"
+    __table_args__ = _NO_ORDER
+
+
+class Expectation(_ForADay, Base):
+    """What a chat's next words may be the answer to, or what it wrote that waits for a word of its own."""
+
+    __tablename__ = "expectations"
+    __table_args__ = _NO_ORDER
 
 
 class ChatLanguage(Base):

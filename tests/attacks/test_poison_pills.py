@@ -359,7 +359,7 @@ async def test_a_conversation_that_cannot_be_ended_keeps_no_other(telegram_world
     async def cursed(*_, **__):
         raise _Cursed
 
-    monkeypatch.setattr("bot.jobs.keep_unfinished", cursed)
+    monkeypatch.setattr("handlers.reports.keep_unfinished", cursed)
     await hai.looks()
     await world.tick(hours=25)
     await hai.refresh()

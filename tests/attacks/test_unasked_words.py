@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import func, select
 
-from db.tables.conversations import Conversation
+from db.tables.conversations import Conversation, Expectation
 from db.tables.deliveries import Content, MediaRow
 from db.tables.reports import ReportPart
 from officers.permissions import Role
@@ -168,8 +168,10 @@ async def test_nor_does_one_on_postgresql_where_what_waits_is_sealed(postgresql_
     lan, duty = await reporter_and_officer(postgresql_world)
     await is_asked_first(lan, duty, "em ở phòng 302 nhà nghỉ Hoa Mai")
     async with postgresql_world.sessions.reading() as session:
+        waits = list(await session.scalars(select(Expectation.sealed)))
         kept = [*await session.scalars(select(Conversation.sealed)), *await session.scalars(select(Content.sealed))]
-    assert kept
+    assert waits
+    kept += waits
     assert not [sealed for sealed in kept if b"302" in sealed or b"Hoa Mai" in sealed]
     await lan.presses("Không gửi")
     await none_goes_unasked(postgresql_world, lan, duty, EVERYDAY[::5])

@@ -6,13 +6,12 @@ import pytest
 from sqlalchemy import update
 
 from db.tables.officers import Officer, Role
-from handlers import conversation
-from handlers.conversation import flow_named
+from handlers.flows import flow_named, flow_names
 from officers.permissions import Permission
 from tests.worlds import Person, World, phrase
 
 #: Conversations of citizens and owners.
-_FOR_EVERYBODY = {"report", "offer", "track", "answer", "enrol", "verify", "expect", "may_send"}
+_FOR_EVERYBODY = {"report", "track", "answer", "enrol", "verify"}
 
 
 async def _revoke(world: World, person: Person) -> None:
@@ -54,7 +53,7 @@ async def test_what_a_revoked_officer_types_next_is_no_answer_any_more(world: Wo
     chief.sees(phrase("offer.report"))
 
 
-@pytest.mark.parametrize("name", sorted(conversation._FLOWS))
+@pytest.mark.parametrize("name", sorted(flow_names()))
 def test_every_conversation_of_officers_names_its_permission(name: str):
     flow = flow_named(name)
     assert flow is not None

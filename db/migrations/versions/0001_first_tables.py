@@ -81,6 +81,17 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "expectations",
+        sa.Column("chat", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("hour", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("chat", name=op.f("pk_expectations")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("expectations", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_expectations_hour"), ["hour"], unique=False)
+
+    op.create_table(
         "inbound_updates",
         sa.Column("place", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("mark", sa.String(length=32), nullable=False),
@@ -960,6 +971,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_inbound_updates_turn")
 
     op.drop_table("inbound_updates")
+    with op.batch_alter_table("expectations", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_expectations_hour"))
+
+    op.drop_table("expectations")
     op.drop_table("digests")
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_conversations_hour"))
