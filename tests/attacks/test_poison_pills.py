@@ -25,13 +25,14 @@ from bot.jobs import _Rests
 from broadcasts.facts import Draft, Response
 from broadcasts.notices import schedule_notice
 from channels.port import Recipient
+from conversations import expectations
 from conversations.talks import Talk, keep_talk
 from db import standing
 from db.base import LONG_PAST
 from db.engine import Sessions, keys_of
 from db.sealing import padded
 from db.tables.broadcasts import Broadcast, BroadcastContent, Notice, NoticeState
-from db.tables.conversations import Conversation
+from db.tables.conversations import Conversation, Expectation
 from db.tables.deliveries import Content, Delivery, DeliveryState, MediaContent, MediaHandle, Purpose
 from db.tables.officers import Officer, Role
 from db.tables.reports import Report, ReportPart, ReportState
@@ -346,6 +347,59 @@ async def test_an_odd_conversation_keeps_no_other_from_ending_with_a_word(telegr
     nam.sees(phrase("talk.expired"))
     async with world.sessions.reading() as session:
         assert not await session.scalar(select(func.count()).select_from(Conversation))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "x",
+        {},
+        {"chat": "telegram:1", "kind": "of a newer version", "what": {}, "ends_at": "2026-01-01T00:00:00+00:00"},
+    ],
+)
+async def test_an_odd_expectation_keeps_no_other_and_no_conversation_from_ending(telegram_world: World, body):
+    world = telegram_world
+    nam, hai = await world.person("nam"), await world.person("hai")
+    await nam.sends("/dangky")
+    await hai.sends("Nhà bên ồn quá.")
+    async with world.sessions.begin() as session:
+        sealed = keys_of(session).seal("expectation", padded(json.dumps(body).encode()), bound_to="odd" * 10)
+        session.add(Expectation(chat="odd" * 10, sealed=sealed, hour="0" * 32))
+
+    await nam.looks()
+    await world.tick(hours=25)
+    await nam.refresh()
+
+    nam.sees(phrase("talk.expired"))
+    async with world.sessions.reading() as session:
+        assert not await session.scalar(select(func.count()).select_from(Expectation))
+
+
+async def test_words_that_cannot_be_forgotten_keep_no_other_and_are_tried_again(telegram_world: World, monkeypatch):
+    world = telegram_world
+    await world.officer("duty", Role.DUTY, on_duty=True)
+    nam, hai = await world.person("nam"), await world.person("hai")
+    for person in (nam, hai):
+        await person.sends("Có người lạ.")
+
+    real = expectations.take_expired_expectation
+
+    async def cursed(session, key):
+        expected = await real(session, key)
+        if expected is not None and expected.chat == nam.chat:
+            raise _Cursed
+        return expected
+
+    monkeypatch.setattr(expectations, "take_expired_expectation", cursed)
+    await world.tick(hours=25)
+    async with world.sessions.reading() as session:
+        assert await session.scalar(select(func.count()).select_from(Expectation)) == 1, "not thrown away either"
+
+    monkeypatch.setattr(expectations, "take_expired_expectation", real)
+    await world.tick(minutes=1)
+    async with world.sessions.reading() as session:
+        assert not await session.scalar(select(func.count()).select_from(Expectation))
 
 
 async def test_a_conversation_that_cannot_be_ended_keeps_no_other(telegram_world: World, monkeypatch):
