@@ -12,7 +12,8 @@ _T = TypeVar("_T")
 
 def written(value: object) -> dict[str, Any]:
     """A dataclass as JSON-ready values, by the names of its fields."""
-    values: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    shape: Any = type(value)
+    values: dict[str, Any] = _adapter(shape).dump_python(value, mode="json")
     return values
 
 
@@ -24,10 +25,11 @@ def read(shape: type[_T], values: object) -> _T | None:
 
 
 def read_known(shape: type[_T], values: object) -> _T | None:
-    """Back from `written`, as far as the shape has fields for it and they have values for the shape; None when that
-    is not enough."""
+    """Back from `written`, where fields the shape does not have are left out, and those that are missing have their
+    default; None when a field without one is missing, or of another type."""
+    known: Any = shape
     try:
-        value: _T = _adapter(shape).validate_python(values)
+        value: _T = _adapter(known).validate_python(values)
     except ValidationError:
         return None
     return value
