@@ -105,11 +105,11 @@ def on_pages() -> dict[str, str]:
         page = path.read_text("utf-8")
         found |= dict.fromkeys(re.findall(r"say(?:_in)?\((?:\w+, )?'([a-z_]+\.[a-z_]+)'", page), path.name)
         found |= dict.fromkeys((f"page.{word}" for word in re.findall(r'data-t(?:-\w+)?="(\w+)"', page)), path.name)
-    script = (ROOT / "web" / "static" / "chat.js").read_text("utf-8")
+    script = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "web" / "static" / "chat").glob("*.js")))
     said = [word for words in re.findall(r"\bsay\(([^()]*)", script) for word in re.findall(r'"([a-z_]+)"', words)]
     said += re.findall(r'"([a-z]+day)"', script)  # the days of the week, asked for by number
     # What is no key but stands in a condition: `say(entry.type === "text" ? …)`; and what a file's kind is called.
-    return found | {f"page.{word}": "chat.js" for word in {*said, "photo", "video", "file"} - {"text", "document"}}
+    return found | {f"page.{word}": "chat/*.js" for word in {*said, "photo", "video", "file"} - {"text", "document"}}
 
 
 BEGINNINGS = prefixes()
