@@ -10,7 +10,8 @@ from statistics import median
 from bench.tools import Result, Run, fill, ledger, now
 from db.engine import Sessions
 from db.tables.deliveries import DeliveryState
-from deliveries.ledger import Outcome, claim, next_due_at, settle
+from deliveries.claims import claim, next_due_at
+from deliveries.outcomes import Outcome, settle
 
 _SHORT = 10_000
 #: As many as leave in one moment at 600/s.

@@ -33,9 +33,9 @@ from db import standing
 from db.engine import Sessions, owe_erasure
 from db.forward_clock import ForwardClock
 from db.standing import Outside
-from deliveries import ledger
+from deliveries import outcomes
 from deliveries.dispatch import Dispatcher
-from deliveries.ledger import Outcome
+from deliveries.outcomes import Outcome
 from deliveries.pace import Pace
 from handlers.context import App, Context, Services
 from handlers.menus import OfficerMenus
@@ -172,7 +172,7 @@ class House:
             await application.start()
         async with self.sessions.begin() as session:
             self.time.start_from(await standing.newest_seen(session))
-            lost = await ledger.recover(session, now=self.clock(), all_in_flight=True)
+            lost = await outcomes.recover(session, now=self.clock(), all_in_flight=True)
             if self.time.stepped_back():
                 await restored.pull_back(session, now=self.clock())
             await find_left_over(session)
@@ -191,7 +191,7 @@ class House:
         self.sessions.let_write()
         try:
             async with self.sessions.begin() as session:
-                lost = await ledger.recover(session, now=self.clock())
+                lost = await outcomes.recover(session, now=self.clock())
         except (SQLAlchemyError, OSError) as error:  # gone again; the minute's tick does the same
             log.error("recovery_failed", error=type(error).__name__)
         else:

@@ -31,7 +31,7 @@ from db.outage import is_outage
 from db.tables.broadcasts import Notice
 from db.tables.reports import Hidden, Report, ReportState
 from db.troubles import Parked, each, forget_troubles, may_be_tried, parked_and_not_told
-from deliveries import ledger
+from deliveries import calling_off, claims, ledger, outcomes
 from deliveries.buttons import forget_buttons
 from handlers.endings import end_expectation_by_time, end_talk_by_time
 from handlers.flows import Ending
@@ -196,13 +196,13 @@ class Jobs:
             if self._remember is not None:
                 remember = self._remember
                 await do("remember", lambda session: remember(session, now))
-            lost = await do("recover", lambda session: ledger.recover(session, now=now))
+            lost = await do("recover", lambda session: outcomes.recover(session, now=now))
             if lost:
                 log.warning("sends_unknown", deliveries=lost)
             names = [channel.name for channel in self._channels]
-            await do("damaged", lambda session: ledger.let_damaged_go(session, names))
-            await do("expire", lambda session: ledger.expire(session, now=now))
-            await do("left_over", lambda session: ledger.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
+            await do("damaged", lambda session: claims.let_damaged_go(session, names))
+            await do("expire", lambda session: calling_off.expire(session, now=now))
+            await do("left_over", lambda session: calling_off.forget_left_over(session, before=now - _LEFT_OVERS_KEPT))
             await do("buttons", lambda session: forget_buttons(session, now=now))
             await do("links", lambda session: forget_links(session, now=now))
             await do("updates", lambda session: forget_updates(session, before=now - _UPDATES_KEPT))
@@ -231,7 +231,7 @@ class Jobs:
         numbered = _NUMBERED_AT_ONCE
         while numbered == _NUMBERED_AT_ONCE:
             async with self._sessions.begin() as session:
-                numbered = await ledger.forget_order(session, limit=_NUMBERED_AT_ONCE)
+                numbered = await outcomes.forget_order(session, limit=_NUMBERED_AT_ONCE)
 
     async def refill(self) -> None:
         """Have receipts ready for those who hand a report in."""
@@ -307,7 +307,7 @@ async def _keep_lost(session: AsyncSession, draft: Report, *, now: datetime, pol
 async def tell_of_troubles(session: AsyncSession, *, now: datetime) -> None:
     """Tell administrators, once, what could not be done; whoever handles reports as well when it is a report."""
     for parked in await parked_and_not_told(session):
-        concerns_report = parked.kind in ("report", ledger.CARD)
+        concerns_report = parked.kind in ("report", claims.CARD)
         roles = {Role.ADMIN, *TABLE[Permission.HANDLE_REPORTS]} if concerns_report else {Role.ADMIN}
         said = await _said_of(session, parked)
         for officer in await officers_with(session, roles):
@@ -330,7 +330,7 @@ async def _said_of(session: AsyncSession, parked: Parked) -> Callable[[str], Out
 
     if parked.kind == "report" and (report := await session.get(Report, int(parked.item))):
         return said("trouble.report", report.number)
-    if parked.kind == ledger.CARD and (report := await session.get(Report, int(parked.item))):
+    if parked.kind == claims.CARD and (report := await session.get(Report, int(parked.item))):
         return said("trouble.card", report.number)
     if parked.kind == "notice" and (notice := await session.get(Notice, int(parked.item))):
         return said("trouble.notice", notice.number)

@@ -12,7 +12,7 @@ from conversations.inbound import count_waiting
 from db.tables.deliveries import Delivery
 from db.tables.reports import Report, ReportState
 from deliveries.dispatch import Dispatcher
-from deliveries.ledger import Outcome
+from deliveries.outcomes import Outcome
 
 
 class Metrics:

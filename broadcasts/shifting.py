@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from broadcasts.facts import NoticeFacts
 from db.tables.broadcasts import Broadcast, Notice, NoticeState
 from db.tables.deliveries import Delivery, DeliveryState, Lane
-from deliveries import ledger
+from deliveries import calling_off
 from unit.policy import Policy
 from unit.quiet import is_quiet, quiet_ends
 
@@ -97,9 +97,9 @@ async def _follow(
     session: AsyncSession, broadcast: Broadcast, notice: Notice, which: ColumnElement[bool], *, now: datetime
 ) -> None:
     if notice.state is NoticeState.CANCELLED:
-        await ledger.cancel(session, broadcast.id, now=now, which=which)
+        await calling_off.cancel(session, broadcast.id, now=now, which=which)
     else:
-        await ledger.hold(session, broadcast.id, until=_held_until(broadcast, notice, now=now) or now, which=which)
+        await calling_off.hold(session, broadcast.id, until=_held_until(broadcast, notice, now=now) or now, which=which)
 
 
 def _held_until(broadcast: Broadcast, notice: Notice, *, now: datetime) -> datetime | None:

@@ -12,7 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deliveries.ledger import AWAITS_UPLOAD, UPLOAD_WAIT, Claimed, Lane, PutBack
+from deliveries.claims import AWAITS_UPLOAD, UPLOAD_WAIT, Claimed, PutBack
+from deliveries.ledger import Lane
 from deliveries.pace import Pace
 
 #: How long after one chat's refusal that of another tells that the whole bot was meant, seconds.

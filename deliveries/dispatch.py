@@ -27,21 +27,20 @@ from channels.port import (
 from channels.sender import Sender
 from db.engine import Sessions
 from db.tables.deliveries import DeliveryState
-from deliveries.condition import Condition
-from deliveries.departures import Departures, Leaves
-from deliveries.ledger import (
+from deliveries.claims import (
     LEASE,
     Claimed,
-    Outcome,
     PutBack,
     claim,
     next_due_at,
     put_back,
     release_uploads,
     renew,
-    settle,
     show_buttons,
 )
+from deliveries.condition import Condition
+from deliveries.departures import Departures, Leaves
+from deliveries.outcomes import Outcome, settle
 from deliveries.pace import Pace, Shares
 from deliveries.verdicts import Verdicts, through
 

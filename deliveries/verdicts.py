@@ -19,9 +19,10 @@ from channels.port import (
     Uncertain,
 )
 from db.tables.deliveries import DeliveryState
+from deliveries.claims import Claimed
 from deliveries.condition import Condition
 from deliveries.departures import Departures
-from deliveries.ledger import Claimed, Outcome
+from deliveries.outcomes import Outcome
 from deliveries.pace import Pace
 from deliveries.retry import LONGEST, next_delay
 

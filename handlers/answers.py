@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.wording import Rows, button, from_html
 from conversations.expectations import Expectation
 from conversations.talks import LIFETIME
-from deliveries.ledger import Lane, forget_hidden, open_delivery
+from deliveries.calling_off import forget_hidden
+from deliveries.ledger import Lane, open_delivery
 from handlers import conversation, expecting, understanding
 from handlers.buttons import on
 from handlers.context import Turn

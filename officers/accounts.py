@@ -11,15 +11,14 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
-from channels.wording import plain
 from conversations.languages import language_key, languages_of
 from db.engine import keys_of
 from db.statements import changed
 from db.tables.officers import Invitation, InvitationState, Officer, OfficerChat, Role
-from deliveries.ledger import call_off_for
+from deliveries.calling_off import call_off_for
 from officers.facts import InvitationFacts, OfficerAt, OfficerFacts
+from officers.messages import name_from_settings
 from officers.permissions import TABLE, Actor, Permission, require
-from texts.catalogue import DEFAULT_LANGUAGE
 from texts.refusal import Refusal
 
 INVITATION_LIFETIME = timedelta(hours=24)
@@ -122,7 +121,7 @@ async def sync_administrators(session: AsyncSession, chats: Sequence[Recipient],
     for chat in chats:
         officer = known.get(chat)
         if officer is None:
-            officer = Officer(name=_unnamed(chat), role=Role.ADMIN, created_at=now)
+            officer = Officer(name=name_from_settings(chat), role=Role.ADMIN, created_at=now)
             session.add(officer)
             await session.flush()
             session.add(OfficerChat(officer_id=officer.id, channel=chat.channel, address=chat.address))
@@ -161,7 +160,7 @@ async def revoked_in_chat(session: AsyncSession, chats: Sequence[Recipient]) -> 
 async def adopt_name(session: AsyncSession, actor: Actor, name: str) -> None:
     """Call an administrator the settings made by the name of their account, as long as nobody gave a better one."""
     officer = await session.get(Officer, actor.officer_id) if actor.officer_id is not None else None
-    if officer is not None and officer.name == _unnamed(actor.chat) and name:
+    if officer is not None and officer.name == name_from_settings(actor.chat) and name:
         officer.name = name[:NAME_LIMIT]
 
 
@@ -314,10 +313,6 @@ async def _accept(session: AsyncSession, invitation: Invitation, *, now: datetim
         session.add(taken)
     taken.officer_id = officer.id
     invitation.state = InvitationState.ACCEPTED
-
-
-def _unnamed(chat: Recipient) -> str:
-    return plain(DEFAULT_LANGUAGE, "officer.from_settings", ending=chat.address[-4:])
 
 
 def _hash(payload: str) -> str:

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Outgoing, Recipient
 from db.tables.deliveries import Delivery, DeliveryState, Lane
+from deliveries.calling_off import call_off_origin
 from deliveries.copies import message_id_of
-from deliveries.ledger import call_off_origin, open_delivery
+from deliveries.ledger import open_delivery
 
 
 async def show_card(session: AsyncSession, card: Outgoing, *, about: str, to: Recipient, now: datetime) -> None:

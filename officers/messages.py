@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from channels.port import Outgoing
+from channels.port import Outgoing, Recipient
 from channels.wording import button, from_html, html, message, plain
 from officers.facts import InvitationFacts, Role
+from texts.catalogue import DEFAULT_LANGUAGE
 
 
 def role_named(role: Role, language: str) -> str:
@@ -54,3 +55,8 @@ def nobody_on_duty(name: str, language: str) -> Outgoing:
 def shift_taken_over(name: str, language: str) -> Outgoing:
     """To whoever is on duty from now on: a colleague has handed the shift over."""
     return message(language, "duty.taken_over", name=name)
+
+
+def name_from_settings(chat: Recipient) -> str:
+    """What an administrator whom the settings name is called until somebody writes a name."""
+    return plain(DEFAULT_LANGUAGE, "officer.from_settings", ending=chat.address[-4:])

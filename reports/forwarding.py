@@ -16,8 +16,9 @@ from db.statements import erase_rows
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink, ReportPart
+from deliveries.calling_off import call_off, erase_origin, forget_hidden
 from deliveries.copies import message_id_of
-from deliveries.ledger import call_off, erase_origin, forget_hidden, open_delivery
+from deliveries.ledger import open_delivery
 from officers import roster
 from officers.accounts import officers_who_may, officers_with
 from officers.facts import OfficerAt

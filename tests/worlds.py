@@ -42,7 +42,7 @@ from channels.port import MediaKind, Recipient
 from channels.wording import catalogue, plain
 from db.engine import Sessions
 from db.tables.officers import Role
-from deliveries.ledger import next_due_at
+from deliveries.claims import next_due_at
 from officers.permissions import Actor
 from tests.channels.mail_drop import MailDrop
 from tests.factories import Factory

@@ -23,10 +23,11 @@ from db.marks import day_of
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
 from db.tables.deliveries import ButtonRow, Content, Delivery, DeliveryState, Lane, MediaHandle, Purpose
 from db.tables.officers import Role
-from deliveries import ledger
+from deliveries import calling_off, claims, ledger, outcomes
+from deliveries.claims import LEASE, Claimed, PutBack
 from deliveries.departures import Departures, Leaves
 from deliveries.dispatch import Dispatcher
-from deliveries.ledger import LEASE, Claimed, Outcome, PutBack
+from deliveries.outcomes import Outcome
 from deliveries.pace import Pace
 from media.files import keep_media, load_media
 from tests.botapi import FakeBotApi, Fault
@@ -73,17 +74,17 @@ async def paced(sessions: Sessions, clock: Clock) -> AsyncIterator[Post]:
 
 async def _recover(post: Post, sessions: Sessions | None = None) -> int:
     async with (sessions or post.sessions).begin() as session:
-        return await ledger.recover(session, now=post.clock())
+        return await outcomes.recover(session, now=post.clock())
 
 
-async def _claim(sessions: Sessions, clock: Clock, **more: Any) -> list[ledger.Claimed]:
+async def _claim(sessions: Sessions, clock: Clock, **more: Any) -> list[claims.Claimed]:
     async with sessions.begin() as session:
-        return await ledger.claim(session, "memory", limit=50, now=clock(), **more)
+        return await claims.claim(session, "memory", limit=50, now=clock(), **more)
 
 
-async def _settle(sessions: Sessions, clock: Clock, *outcomes: Outcome) -> None:
+async def _settle(sessions: Sessions, clock: Clock, *what: Outcome) -> None:
     async with sessions.begin() as session:
-        await ledger.settle(session, outcomes, now=clock())
+        await outcomes.settle(session, what, now=clock())
 
 
 @asynccontextmanager
@@ -166,7 +167,7 @@ async def test_what_another_process_holds_is_not_settled_by_the_one_that_lost_it
 # --- SENT beats UNKNOWN -----------------------------------------------------------------------------------------------
 
 
-async def _lost(post: Post, **how: Any) -> ledger.Claimed:
+async def _lost(post: Post, **how: Any) -> claims.Claimed:
     """A send whose process was taken for dead, so that a marked copy of it waits."""
     await post.queue("lan", "gấp", **{"lane": Lane.REPORT, **how})
     (claimed,) = await _claim(post.sessions, post.clock)
@@ -274,7 +275,7 @@ async def test_told_to_stop_between_two_parts_nothing_is_lost_and_nothing_said_t
         assert 0 < len(said) < 5
     async with _post(sessions, clock, TELEGRAM) as after:
         async with sessions.begin() as session:
-            assert await ledger.recover(session, now=clock(), all_in_flight=True) == 0
+            assert await outcomes.recover(session, now=clock(), all_in_flight=True) == 0
         await _over(after, 8)
         assert [words[:6] for words in said + after.said("lan")] == [f"phần {number}" for number in range(5)]
         assert await after.states() == [DeliveryState.SENT]
@@ -377,7 +378,7 @@ async def test_whoever_waits_for_an_upload_holds_nobody_else_up(post: Post):
         await running
     async with _post(post.sessions, post.clock, Limits()) as after:
         async with post.sessions.begin() as session:
-            await ledger.recover(session, now=post.clock(), all_in_flight=True)
+            await outcomes.recover(session, now=post.clock(), all_in_flight=True)
         await after.send()
     assert set(await post.states()) == {DeliveryState.SENT}
 
@@ -456,13 +457,13 @@ async def test_what_waits_behind_a_file_that_is_called_off_leaves_when_the_uploa
         await post.queue("binh", "sau")
         await _looked_at(post, 2)
         async with post.sessions.begin() as session:
-            await ledger.call_off_origin(session, "file", now=post.clock())
+            await calling_off.call_off_origin(session, "file", now=post.clock())
 
     assert post.said("binh") == ["sau"]
 
 
 async def test_the_order_of_a_chat_holds_however_many_steps_release_what_waited_for_an_upload(post: Post, monkeypatch):
-    monkeypatch.setattr(ledger, "_RELEASED", 2)
+    monkeypatch.setattr(claims, "_RELEASED", 2)
     async with _uploading(post) as media_id:
         for number in range(6):
             await post.queue(f"chat{number % 2}", outgoing=_picture(media_id))
@@ -721,9 +722,9 @@ async def test_two_claimers_on_postgresql_pass_over_each_others_rows(postgresql_
                 now=clock(),
             )
     async with sessions.begin() as first, asyncio.timeout(5):
-        mine = await ledger.claim(first, "memory", limit=15, now=clock())
+        mine = await claims.claim(first, "memory", limit=15, now=clock())
         async with sessions.begin() as second:
-            theirs = await ledger.claim(second, "memory", limit=15, now=clock())
+            theirs = await claims.claim(second, "memory", limit=15, now=clock())
     assert (len(mine), len(theirs)) == (15, 5)
     assert not {one.id for one in mine} & {one.id for one in theirs}
 
@@ -791,7 +792,7 @@ async def test_a_copy_is_known_by_its_columns_and_not_by_its_key(post: Post, mak
         True,
     )
     async with post.sessions.begin() as session:
-        await ledger.call_off(session, Purpose.FORWARD, 7, now=post.clock())
+        await calling_off.call_off(session, Purpose.FORWARD, 7, now=post.clock())
     await post.wait(60)
     assert post.said("lan") == []
 

@@ -38,7 +38,7 @@ from db.tables.officers import Officer, Role
 from db.tables.reports import Report, ReportPart, ReportState
 from db.tables.troubles import Trouble
 from db.troubles import each
-from deliveries.ledger import next_due_at
+from deliveries.claims import next_due_at
 from tests.conftest import KEYS, NOW
 from tests.worlds import World, open_world, phrase
 

@@ -23,7 +23,7 @@ from channels.port import Recipient
 from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
-from deliveries.ledger import claim
+from deliveries.claims import claim
 from reports.codes import Receipts
 from unit.policy import Policy
 

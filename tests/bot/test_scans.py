@@ -20,7 +20,7 @@ from db.engine import Sessions
 from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
-from deliveries import ledger
+from deliveries import claims, outcomes
 from tests.conftest import KEYS
 from tests.worlds import Clock, World, open_world
 
@@ -90,7 +90,7 @@ async def fill(world: World) -> None:
                 for number in ids
             ],
         )
-        button = {"addressee": "x", "sealed": b"x", "once": True, "expires_at": world.clock() + ledger.LEASE * 9999}
+        button = {"addressee": "x", "sealed": b"x", "once": True, "expires_at": world.clock() + claims.LEASE * 9999}
         await session.execute(insert(ButtonRow), [{"id": f"b{number}", **button} for number in ids])
     officer = await world.officer("binh")
     await world.person("nam")
@@ -176,7 +176,7 @@ async def test_a_turn_of_the_sender_scans_nothing(town: World):
 async def test_a_start_scans_nothing(town: World):
     async def start() -> None:
         async with town.sessions.begin() as session:
-            await ledger.recover(session, now=town.clock(), all_in_flight=True)
+            await outcomes.recover(session, now=town.clock(), all_in_flight=True)
 
     found = await all_scans(town, start)
     # What waits for an upload is looked for among what waits, once, before anybody else is at work.

@@ -15,7 +15,7 @@ from conversations.languages import choose_language
 from db.tables.broadcasts import BroadcastContent
 from db.tables.deliveries import Content, Delivery
 from db.tables.establishments import ContactRole
-from deliveries.ledger import claim
+from deliveries.claims import claim
 from establishments.registration import add_contact
 from officers.permissions import Actor
 from texts.catalogue import LANGUAGES

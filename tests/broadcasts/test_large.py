@@ -29,8 +29,9 @@ from db.tables.broadcasts import (
 )
 from db.tables.deliveries import Delivery, DeliveryState, Lane
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
+from deliveries.claims import claim, next_due_at
 from deliveries.copies import seal_message_id
-from deliveries.ledger import claim, next_due_at, open_delivery
+from deliveries.ledger import open_delivery
 from establishments.groups import audience_parts, audience_size, members
 from establishments.registration import set_blocked
 from unit.policy import Policy

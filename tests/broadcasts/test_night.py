@@ -13,7 +13,7 @@ from broadcasts.opening import go_on, keep_the_night, open_due
 from channels.port import Recipient
 from db.tables.broadcasts import Broadcast, BroadcastContent, Notice, NoticeState, Response
 from db.tables.deliveries import Delivery, DeliveryState, Lane
-from deliveries.ledger import claim
+from deliveries.claims import claim
 from tests.worlds import phrase
 from unit.policy import Policy
 

@@ -13,7 +13,7 @@ from channels.port import Button, Outgoing, Recipient
 from db.marks import day_of
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane
 from deliveries.buttons import LIFETIME, forget_buttons, press
-from deliveries.ledger import call_off_for
+from deliveries.calling_off import call_off_for
 from texts.refusal import Refusal
 
 LAN = Recipient("memory", "lan")

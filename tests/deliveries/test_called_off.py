@@ -13,7 +13,7 @@ from db.marks import day_of
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
 from db.tables.deliveries import Content, Delivery, DeliveryState, Lane
 from db.tables.officers import Role
-from deliveries import ledger
+from deliveries import calling_off, outcomes
 from tests.deliveries.conftest import Post
 from tests.factories import Factory
 
@@ -64,7 +64,7 @@ async def test_a_send_put_back_after_its_notice_was_called_off_never_leaves(post
 
     async def call_off() -> None:
         async with post.sessions.begin() as session:
-            await ledger.cancel(session, broadcast_id, now=post.clock())
+            await calling_off.cancel(session, broadcast_id, now=post.clock())
 
     _throttled_while(post, call_off)
     await post.send()
@@ -79,7 +79,7 @@ async def test_a_send_put_back_while_its_notice_is_held_waits_for_it(post: Post,
 
     async def pause() -> None:
         async with post.sessions.begin() as session:
-            await ledger.hold(session, broadcast_id, until=post.clock() + timedelta(days=3650))
+            await calling_off.hold(session, broadcast_id, until=post.clock() + timedelta(days=3650))
 
     _throttled_while(post, pause)
     await post.send()
@@ -87,7 +87,7 @@ async def test_a_send_put_back_while_its_notice_is_held_waits_for_it(post: Post,
     assert post.said("hoa") == []
 
     async with post.sessions.begin() as session:
-        await ledger.hold(session, broadcast_id, until=post.clock())
+        await calling_off.hold(session, broadcast_id, until=post.clock())
     await post.wait(1)
     assert post.said("hoa") == ["Xin chào"]
 
@@ -96,8 +96,8 @@ async def test_an_urgent_send_lost_after_it_was_called_off_is_not_sent_again(pos
     broadcast_id = await _broadcast(post, make, Lane.URGENT)
     async with post.sessions.begin() as session:
         await session.execute(update(Delivery).values(state=DeliveryState.SENDING))
-        await ledger.cancel(session, broadcast_id, now=post.clock())
-        await ledger.recover(session, now=post.clock(), all_in_flight=True)
+        await calling_off.cancel(session, broadcast_id, now=post.clock())
+        await outcomes.recover(session, now=post.clock(), all_in_flight=True)
 
     await post.send()
 
@@ -142,7 +142,7 @@ async def test_answers_nobody_got_are_forgotten_and_notices_are_not(post: Post):
     for before in (day_of(post.clock()), day_of(post.clock()) + timedelta(seconds=1)):
         assert await _states(post) == [DeliveryState.UNDELIVERABLE] * 2
         async with post.sessions.begin() as session:
-            await ledger.forget_left_over(session, before=before)
+            await calling_off.forget_left_over(session, before=before)
 
     assert [row.address for row in await post.rows()] == ["hoa"]
     async with post.sessions.reading() as session:

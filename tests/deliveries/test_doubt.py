@@ -7,9 +7,11 @@ from sqlalchemy import select
 from channels.port import Limits, Outgoing, Recipient, Sent, TryLater, Uncertain
 from channels.sender import Sender
 from db.tables.deliveries import Delivery, DeliveryState
-from deliveries import ledger
+from deliveries import claims, ledger, outcomes
+from deliveries.copies import COPIES
 from deliveries.dispatch import Dispatcher
-from deliveries.ledger import COPIES, Lane, Outcome
+from deliveries.ledger import Lane
+from deliveries.outcomes import Outcome
 from deliveries.pace import Pace
 
 LAN = Recipient("telegram", "911")
@@ -28,12 +30,12 @@ async def test_a_copy_that_is_lost_too_is_sent_again_later_and_each_stays_listed
 
     for _ in range(COPIES + 1):
         async with sessions.begin() as session:
-            due = await ledger.next_due_at(session, "telegram")
+            due = await claims.next_due_at(session, "telegram")
             waits.append(max(0.0, (due - now).total_seconds()))
             now = max(now, due)
-            [claimed] = await ledger.claim(session, "telegram", limit=5, now=now)
+            [claimed] = await claims.claim(session, "telegram", limit=5, now=now)
             assert (claimed.to, claimed.resent) == (LAN, len(waits) > 1)
-            await ledger.settle(session, [Outcome(claimed, DeliveryState.UNKNOWN, reason="no_answer")], now=now)
+            await outcomes.settle(session, [Outcome(claimed, DeliveryState.UNKNOWN, reason="no_answer")], now=now)
 
     async with sessions.reading() as session:
         states = list(await session.scalars(select(Delivery.state).order_by(Delivery.id)))
@@ -45,10 +47,10 @@ async def test_after_a_restart_edits_wait_again_and_messages_are_repeated(sessio
     async with sessions.begin() as session:
         await queue(session, "result", now, lane=Lane.ROUTINE)
         await queue(session, "edit", now, edits="7")
-        assert len(await ledger.claim(session, "telegram", limit=5, now=now)) == 2
+        assert len(await claims.claim(session, "telegram", limit=5, now=now)) == 2
 
     async with sessions.begin() as session:
-        lost = await ledger.recover(session, now=now, all_in_flight=True)
+        lost = await outcomes.recover(session, now=now, all_in_flight=True)
 
     async with sessions.reading() as session:
         rows = list(await session.scalars(select(Delivery).order_by(Delivery.id)))

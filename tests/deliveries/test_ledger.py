@@ -11,8 +11,10 @@ from sqlalchemy import func, select
 from channels.port import Button, Outgoing, Recipient
 from db.tables.broadcasts import Broadcast, Notice, NoticeState, Response
 from db.tables.deliveries import Content, Delivery, DeliveryState, Lane
-from deliveries import ledger
-from deliveries.ledger import LEASE, Outcome, claim, open_delivery, recover, settle
+from deliveries import calling_off, claims
+from deliveries.claims import LEASE, claim
+from deliveries.ledger import open_delivery
+from deliveries.outcomes import Outcome, recover, settle
 
 LAN = Recipient("memory", "lan")
 
@@ -222,11 +224,11 @@ async def test_a_held_broadcast_waits_and_goes_on(post, broadcast):
     await post.queue("lan")
     await belongs(post, broadcast)
     async with post.sessions.begin() as session:
-        await ledger.hold(session, broadcast, until=post.clock() + timedelta(days=1))
+        await calling_off.hold(session, broadcast, until=post.clock() + timedelta(days=1))
     await post.send()
     assert post.said("lan") == []
     async with post.sessions.begin() as session:
-        await ledger.hold(session, broadcast, until=post.clock())
+        await calling_off.hold(session, broadcast, until=post.clock())
     await post.send()
     assert post.said("lan") == ["Xin chào"]
 
@@ -238,7 +240,7 @@ async def test_a_cancelled_broadcast_is_not_sent_and_what_was_sent_stays_sent(po
     await post.queue("minh")
     await belongs(post, broadcast)
     async with post.sessions.begin() as session:
-        await ledger.cancel(session, broadcast, now=post.clock())
+        await calling_off.cancel(session, broadcast, now=post.clock())
     await post.send()
     assert await post.states() == [DeliveryState.SENT, DeliveryState.CANCELLED]
     assert post.said("minh") == []
@@ -248,7 +250,7 @@ async def test_what_is_past_its_time_expires_unsent(post):
     await post.queue("lan", expires_at=post.clock() + timedelta(minutes=1), due_at=post.clock() + timedelta(minutes=2))
     post.clock.advance(minutes=3)
     async with post.sessions.begin() as session:
-        await ledger.expire(session, now=post.clock())
+        await calling_off.expire(session, now=post.clock())
     await post.send()
     assert await post.states() == [DeliveryState.EXPIRED]
 
@@ -256,7 +258,7 @@ async def test_what_is_past_its_time_expires_unsent(post):
 async def test_erased_words_are_not_sent(post):
     await post.queue("lan", origin="report:7")
     async with post.sessions.begin() as session:
-        await ledger.erase_origin(session, "report:7")
+        await calling_off.erase_origin(session, "report:7")
     await post.send()
     (row,) = await post.rows()
     assert (row.state, row.reason) == (DeliveryState.CANCELLED, "erased")
@@ -266,7 +268,7 @@ async def test_what_is_kept_for_a_reporters_chat_is_forgotten_with_what_it_says(
     for origin, hide in (("report:7", True), ("report:7", False), ("report:8", True)):
         await post.queue("lan", origin=origin, hide_address=hide)
     async with post.sessions.begin() as session:
-        await ledger.forget_hidden(session, ["report:7"])
+        await calling_off.forget_hidden(session, ["report:7"])
     assert [(row.origin, row.address_sealed) for row in await post.rows()] == [("report:7", False), ("report:8", True)]
     assert await contents(post) == 2
 
@@ -274,7 +276,7 @@ async def test_what_is_kept_for_a_reporters_chat_is_forgotten_with_what_it_says(
 async def test_the_next_due_time_is_known(post):
     async def next_due():
         async with post.sessions.reading() as session:
-            return await ledger.next_due_at(session, "memory")
+            return await claims.next_due_at(session, "memory")
 
     assert await next_due() is None
     await post.queue("lan", due_at=post.clock() + timedelta(hours=2), lane=Lane.REPLY)

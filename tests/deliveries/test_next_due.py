@@ -11,7 +11,8 @@ from db import tables as tables
 from db.base import Base
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
-from deliveries.ledger import Lane, claim, next_due_at, open_delivery
+from deliveries.claims import claim, next_due_at
+from deliveries.ledger import Lane, open_delivery
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

@@ -6,8 +6,9 @@ from sqlalchemy import select
 
 from channels.port import Button, Outgoing
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane
+from deliveries.claims import claim, show_buttons
 from deliveries.copies import message_id_of
-from deliveries.ledger import Outcome, claim, forget_order, settle, show_buttons
+from deliveries.outcomes import Outcome, forget_order, settle
 from tests.deliveries.conftest import Post
 
 
