@@ -209,7 +209,7 @@ async def _serve(
         async with house.running() as watch:
             keeping = watch.run("lock", lock.keep(lost=house.lose, retaken=house.regain))
             for each in servers:
-                watch.run("web server", each.ended())
+                watch.run("web", each.ended())
             await stopping.wait()
             log.info("stopping")
             watch.may_end()

@@ -242,7 +242,7 @@ class House:
             watch.run("ticks", self._ticks().run(stopping))
             for channel in self.channels:
                 receiving = channel.receive(partial(self.store, channel.name))
-                self._receiving.append(watch.run(f"receive {channel.name}", receiving))
+                self._receiving.append(watch.run(channel.name, receiving))
             try:
                 yield watch
             finally:
