@@ -26,7 +26,7 @@ from db.forward_clock import ForwardClock
 from db.key_check import check_keys
 from db.lock import Ended, Lock, sole_process
 from db.outage import is_outage
-from db.sealing import CannotOpen
+from db.sealing import CannotUnseal
 from db.standing import Outside
 from db.upgrade import upgrade
 from deliveries.dispatch import system_clock
@@ -89,7 +89,7 @@ async def _prepare(engine: AsyncEngine, sessions: Sessions) -> None:
     try:
         async with sessions.begin() as session:
             await check_keys(session)
-    except CannotOpen:
+    except CannotUnseal:
         raise BadSettings(
             ["SECRET_KEY does not open this database: it was sealed with another key; restore that one from a backup"]
         ) from None

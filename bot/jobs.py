@@ -287,7 +287,9 @@ async def keep_lost_drafts(session: AsyncSession, *, now: datetime, policy: Poli
         )
     )
     keys = keys_of(session)
-    old = [row.id for row in begun if Hidden.open(keys, row.number, row.sealed).started_at <= now - 2 * talks.LIFETIME]
+    old = [
+        row.id for row in begun if Hidden.unseal(keys, row.number, row.sealed).started_at <= now - 2 * talks.LIFETIME
+    ]
     drafts = await session.scalars(select(Report).where(Report.id.in_(old[:50])))
     await each(session, "draft", drafts, lambda draft: _keep_lost(session, draft, now=now, policy=policy), now=now)
 

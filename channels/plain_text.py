@@ -182,7 +182,7 @@ class TextGateway(Gateway):
             row = await session.get(TextMenu, menu_id)
             if row is None:
                 return None
-            kept = json.loads(unpadded(keys_of(session).open(_MENU_PURPOSE, row.sealed, bound_to=menu_id)))
+            kept = json.loads(unpadded(keys_of(session).unseal(_MENU_PURPOSE, row.sealed, bound_to=menu_id)))
         if datetime.fromisoformat(kept.pop("expires_at")) <= self._clock():
             return None
         return Menu(**{**kept, "options": tuple(kept["options"])})

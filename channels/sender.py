@@ -26,7 +26,7 @@ from channels.port import (
     Uncertain,
 )
 from channels.wording import spoken
-from db.sealing import CannotOpen
+from db.sealing import CannotUnseal
 from texts.markup import split
 
 
@@ -240,7 +240,7 @@ class Sender:
         wanted = {file.media_id for step in steps for file in step.attachments} - handles.keys()
         try:
             return {media_id: await self._load_media(media_id) for media_id in sorted(wanted)}
-        except (LookupError, CannotOpen, ValueError) as error:  # erased, or damaged: nothing has left
+        except (LookupError, CannotUnseal, ValueError) as error:  # erased, or damaged: nothing has left
             raise Rejected("no_media") from error
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from db.engine import Sessions, is_sqlite, keys_of
 from db.marks import day_mark, days_until
-from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.sealing import CannotUnseal, KeyRing, padded, unpadded
 from db.statements import erase_rows
 from db.tables.inbound import PARKED as PARKED
 from db.tables.inbound import InboundUpdate, SeenUpdate
@@ -235,8 +235,8 @@ def _heads(sqlite: bool, channels: int, skips: bool) -> TextClause:
 
 def _opened(keys: KeyRing, mark: str, payload: bytes) -> Mapping[str, Any] | None:
     try:
-        raw = json.loads(unpadded(keys.open(_PURPOSE, payload, bound_to=mark)))
-    except (CannotOpen, ValueError, RecursionError):
+        raw = json.loads(unpadded(keys.unseal(_PURPOSE, payload, bound_to=mark)))
+    except (CannotUnseal, ValueError, RecursionError):
         return None
     return raw if isinstance(raw, dict) else None
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Recipient
 from db.engine import keys_of, owe_erasure
-from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.sealing import CannotUnseal, KeyRing, padded, unpadded
 from db.statements import changed, insert_ignoring
 from db.tables.conversations import Conversation, Expectation
 from db.troubles import may_be_tried
@@ -146,10 +146,10 @@ class Shelf:
     def _open(self, session: AsyncSession, key: str, sealed: bytes) -> Lying | None:
         """None for what is damaged, or whose key was taken off the ring."""
         try:
-            body = json.loads(unpadded(keys_of(session).open(self.purpose, sealed, bound_to=key)))
+            body = json.loads(unpadded(keys_of(session).unseal(self.purpose, sealed, bound_to=key)))
             ends_at = datetime.fromisoformat(body.pop("ends_at"))
             return Lying(Recipient.parse(body.pop("chat")), body, ends_at)
-        except (CannotOpen, ValueError, LookupError, TypeError, AttributeError):
+        except (CannotUnseal, ValueError, LookupError, TypeError, AttributeError):
             return None
 
 

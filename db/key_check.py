@@ -14,11 +14,11 @@ async def check_keys(session: AsyncSession) -> None:
     """Open the database's sealed word; a new database gets one.
 
     Raises:
-        CannotOpen: The database was sealed with a key that is not on the ring.
+        CannotUnseal: The database was sealed with a key that is not on the ring.
     """
     row = await session.get(SealedWord, _ID)
     if row is None:
         sealed = keys_of(session).seal(_PURPOSE, _WORD, bound_to=str(_ID))
         session.add(SealedWord(id=_ID, sealed=sealed))
         return
-    keys_of(session).open(_PURPOSE, row.sealed, bound_to=str(_ID))
+    keys_of(session).unseal(_PURPOSE, row.sealed, bound_to=str(_ID))

@@ -19,7 +19,7 @@ _NONCE_BYTES = 12
 _VERSION = b"\x01"
 
 
-class CannotOpen(Exception):
+class CannotUnseal(Exception):
     """The sealed bytes were changed, belong elsewhere, or their key is not on the ring."""
 
 
@@ -45,20 +45,20 @@ class KeyRing:
         """`plain`, readable only with this ring, this purpose and the same `bound_to`."""
         return self._masters[0].seal(purpose, plain, bound_to)
 
-    def open(self, purpose: str, sealed: bytes, *, bound_to: str) -> bytes:
-        """What was sealed; raises CannotOpen."""
+    def unseal(self, purpose: str, sealed: bytes, *, bound_to: str) -> bytes:
+        """What was sealed; raises CannotUnseal."""
         for master in self._masters:
             if sealed[:5] == _VERSION + master.id:
-                return master.open(purpose, sealed, bound_to)
-        raise CannotOpen(purpose)
+                return master.unseal(purpose, sealed, bound_to)
+        raise CannotUnseal(purpose)
 
     def seal_text(self, purpose: str, plain: str, *, bound_to: str) -> str:
         """Like `seal`, from text to URL-safe text."""
         return urlsafe_b64encode(self.seal(purpose, plain.encode(), bound_to=bound_to)).decode()
 
-    def open_text(self, purpose: str, sealed: str, *, bound_to: str) -> str:
-        """Like `open`, from what `seal_text` made."""
-        return self.open(purpose, urlsafe_b64decode(sealed), bound_to=bound_to).decode()
+    def unseal_text(self, purpose: str, sealed: str, *, bound_to: str) -> str:
+        """Like `unseal`, from what `seal_text` made."""
+        return self.unseal(purpose, urlsafe_b64decode(sealed), bound_to=bound_to).decode()
 
     def fingerprint(self, purpose: str, *parts: str) -> str:
         """A keyed hash (32 hex digits) to find something again without storing it.
@@ -92,12 +92,12 @@ class _Master:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return _VERSION + self.id + nonce + self._cipher(purpose).encrypt(nonce, plain, bound_to.encode())
 
-    def open(self, purpose: str, sealed: bytes, bound_to: str) -> bytes:
+    def unseal(self, purpose: str, sealed: bytes, bound_to: str) -> bytes:
         nonce, body = sealed[5 : 5 + _NONCE_BYTES], sealed[5 + _NONCE_BYTES :]
         try:
             return self._cipher(purpose).decrypt(nonce, body, bound_to.encode())
         except (InvalidTag, ValueError) as error:
-            raise CannotOpen(purpose) from error
+            raise CannotUnseal(purpose) from error
 
     def fingerprint(self, purpose: str, parts: Sequence[str]) -> str:
         message = "\x1f".join(parts).encode()

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Button, Outgoing, Recipient
 from db.engine import keys_of
 from db.marks import day_of
-from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.sealing import CannotUnseal, KeyRing, padded, unpadded
 from db.statements import changed, insert_ignoring
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState
 from deliveries import copies
@@ -124,8 +124,8 @@ async def press(
         if used != 1:
             raise Refusal("button.used")
     try:
-        verb, *args = json.loads(unpadded(keys.open(_PURPOSE, row.sealed, bound_to=row.id)))
-    except CannotOpen as error:
+        verb, *args = json.loads(unpadded(keys.unseal(_PURPOSE, row.sealed, bound_to=row.id)))
+    except CannotUnseal as error:
         raise Refusal("button.unknown") from error
     if row.delivery_id is not None:
         await _prove_receipt(session, row.delivery_id, message_id, now=now)

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Outgoing, Recipient
 from db.base import FAR_FUTURE, LONG_PAST, Instant
 from db.engine import is_sqlite, keys_of, run_of
-from db.sealing import CannotOpen, KeyRing, unpadded
+from db.sealing import CannotUnseal, KeyRing, unpadded
 from db.statements import changed
 from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaHandle, Purpose
@@ -363,16 +363,16 @@ def _target(keys: KeyRing, row: Any) -> tuple[Recipient, str | None] | None:
     if not row.address_sealed:
         return Recipient(row.channel, row.address), row.edits
     try:
-        address, _, edits = keys.open_text(ADDRESS, row.address, bound_to=row.content_id).partition("\n")
-    except (CannotOpen, ValueError):
+        address, _, edits = keys.unseal_text(ADDRESS, row.address, bound_to=row.content_id).partition("\n")
+    except (CannotUnseal, ValueError):
         return None
     return Recipient(row.channel, address), edits if row.edits is not None else None
 
 
 def _said(keys: KeyRing, content_id: str, sealed: bytes) -> Outgoing | None:
     try:
-        return Outgoing.from_dict(json.loads(unpadded(keys.open(CONTENT, sealed, bound_to=content_id))))
-    except (CannotOpen, ValueError, LookupError, TypeError):
+        return Outgoing.from_dict(json.loads(unpadded(keys.unseal(CONTENT, sealed, bound_to=content_id))))
+    except (CannotUnseal, ValueError, LookupError, TypeError):
         return None
 
 

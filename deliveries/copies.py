@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.engine import keys_of
 from db.marks import day_of
-from db.sealing import CannotOpen, KeyRing
+from db.sealing import CannotUnseal, KeyRing
 from db.statements import insert_ignoring
 from db.tables.broadcasts import Broadcast
 from db.tables.deliveries import ButtonRow, Delivery, DeliveryState, Lane
@@ -141,8 +141,8 @@ def message_id_of(session: AsyncSession, row: Any) -> str | None:
     if kept is None or row.broadcast_id is not None:
         return kept
     try:
-        return keys_of(session).open_text(_MESSAGE_ID, kept, bound_to=row.content_id).rstrip()
-    except (CannotOpen, ValueError):
+        return keys_of(session).unseal_text(_MESSAGE_ID, kept, bound_to=row.content_id).rstrip()
+    except (CannotUnseal, ValueError):
         return None
 
 

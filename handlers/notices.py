@@ -97,7 +97,7 @@ async def _notices_page(turn: Turn, number: int) -> Outgoing:
 
 
 @on("notice.open")
-async def open_one(turn: Turn, notice_id: str) -> None:
+async def show_one(turn: Turn, notice_id: str) -> None:
     """Where one notice stands."""
     notice = await notice_for(turn.session, turn.actor, int(notice_id))
     buttons = notice_buttons(notice, turn.language)

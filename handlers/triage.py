@@ -156,7 +156,7 @@ def _when(turn: Turn, report: ReportFacts) -> str:
 
 
 @on("report.open")
-async def open_one(turn: Turn, report_id: str) -> None:
+async def show_one(turn: Turn, report_id: str) -> None:
     """Read one report again."""
     card = await card_for_officer(turn.session, turn.actor, int(report_id), now=turn.now)
     buttons = card_buttons(card.report, turn.language)

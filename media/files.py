@@ -17,7 +17,7 @@ from channels.port import Media, MediaKind
 from channels.wording import plain
 from db.engine import keys_of
 from db.marks import random_id
-from db.sealing import CannotOpen, padded, unpadded
+from db.sealing import CannotUnseal, padded, unpadded
 from db.tables.deliveries import MediaContent, MediaRow
 from texts.catalogue import DEFAULT_LANGUAGE
 
@@ -79,7 +79,7 @@ async def keep_media(session: AsyncSession, media: Media, *, origin: str) -> Med
 
 
 async def load_media(session: AsyncSession, media_id: int) -> Media:
-    """A stored file; raises LookupError when it is gone, CannotOpen when it cannot be read."""
+    """A stored file; raises LookupError when it is gone, CannotUnseal when it cannot be read."""
     row, content = await session.get(MediaRow, media_id), await session.get(MediaContent, media_id)
     if row is None or content is None:
         raise LookupError(media_id)
@@ -88,13 +88,13 @@ async def load_media(session: AsyncSession, media_id: int) -> Media:
     try:
         plain = AESGCM(b64decode(key)).decrypt(nonce, body, str(media_id).encode())
     except (InvalidTag, ValueError) as error:
-        raise CannotOpen(_PURPOSE) from error
+        raise CannotUnseal(_PURPOSE) from error
     return Media(cast(MediaKind, kind), name, mime, unpadded(plain))
 
 
 def _about(session: AsyncSession, row: MediaRow) -> tuple[str, str, str, str]:
-    """Kind, name, media type and key of a file; raises CannotOpen."""
-    kind, name, mime, key = json.loads(unpadded(keys_of(session).open(_PURPOSE, row.about, bound_to=str(row.id))))
+    """Kind, name, media type and key of a file; raises CannotUnseal."""
+    kind, name, mime, key = json.loads(unpadded(keys_of(session).unseal(_PURPOSE, row.about, bound_to=str(row.id))))
     return kind, name, mime, key
 
 
@@ -106,7 +106,7 @@ async def load_or_stand_in(session: AsyncSession, media_id: int) -> Media:
     """
     try:
         return await load_media(session, media_id)
-    except (CannotOpen, ValueError) as error:
+    except (CannotUnseal, ValueError) as error:
         log.error("file_unreadable", media=media_id, error=type(error).__name__)
         return _stand_in(await _kind_of(session, media_id))
 
@@ -116,7 +116,7 @@ async def _kind_of(session: AsyncSession, media_id: int) -> MediaKind:
     try:
         row = await session.get_one(MediaRow, media_id)
         return cast(MediaKind, _about(session, row)[0])
-    except (CannotOpen, ValueError):
+    except (CannotUnseal, ValueError):
         return "photo"
 
 

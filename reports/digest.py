@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from channels.port import Outgoing, Recipient
 from conversations.languages import languages_of
 from db.engine import keys_of
-from db.sealing import CannotOpen, padded, unpadded
+from db.sealing import CannotUnseal, padded, unpadded
 from db.statements import changed, insert_ignoring
 from db.tables.deliveries import Delivery, DeliveryState, Lane, Purpose
 from db.tables.digests import Digest
@@ -208,10 +208,10 @@ async def _keep(session: AsyncSession, heap: Heap) -> None:
 async def _open(session: AsyncSession, row: Digest) -> Heap | None:
     """What was kept; None when its key is gone or it was damaged: then the counting begins anew."""
     try:
-        body = json.loads(unpadded(keys_of(session).open(_PURPOSE, row.sealed, bound_to=row.chat)))
+        body = json.loads(unpadded(keys_of(session).unseal(_PURPOSE, row.sealed, bound_to=row.chat)))
         at = {name: datetime.fromisoformat(body[name]) if body[name] else None for name in ("began_at", "said_at")}
         return Heap(**{**body, **at, "chat": Recipient.parse(body["chat"])})
-    except (CannotOpen, ValueError, LookupError, TypeError):
+    except (CannotUnseal, ValueError, LookupError, TypeError):
         await session.delete(row)
         return None
 

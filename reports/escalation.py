@@ -49,7 +49,7 @@ async def _overdue(session: AsyncSession, *, now: datetime, policy: Policy, limi
             may_be_tried("report", Report.id, now=now),
         )
     )
-    opened = [(row.id, row.urgent, Hidden.open(keys, row.number, row.sealed)) for row in waiting]
+    opened = [(row.id, row.urgent, Hidden.unseal(keys, row.number, row.sealed)) for row in waiting]
     due = [
         (not urgent, _deadline(hidden), which)
         for which, urgent, hidden in opened

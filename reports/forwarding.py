@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, MediaKind, Outgoing, Point, Recipient
 from db.engine import keys_of
-from db.sealing import CannotOpen
+from db.sealing import CannotUnseal
 from db.statements import erase_rows
 from db.tables.deliveries import Delivery, DeliveryState, Lane, MediaRow, Purpose
 from db.tables.officers import Role
@@ -38,7 +38,7 @@ from reports.facts import (
     Untaken,
 )
 from reports.messages import card_rewritten, card_shown, handling_buttons, take_button
-from reports.sealing import ReportBox, open_link
+from reports.sealing import ReportBox, unseal_link
 from unit.policy import Policy
 
 #: Who is asked when nobody takes a report: the other duty officers, the commanders, everybody.
@@ -51,7 +51,7 @@ async def read_report(session: AsyncSession, report: Report) -> ReportBody:
     parts = await session.scalars(select(ReportPart).where(ReportPart.report_id == report.id).order_by(ReportPart.id))
     try:
         box = ReportBox(keys_of(session), report.number, report.data_key or b"")
-    except (CannotOpen, ValueError):
+    except (CannotUnseal, ValueError):
         return ReportBody((), (), None, unreadable=len(parts.all()))
     texts: list[str] = []
     attachments: list[Attachment] = []
@@ -73,8 +73,8 @@ def _value_of(box: ReportBox, part: ReportPart) -> dict[str, Any] | None:
     """What a part says; None when it was damaged."""
     value: Any
     try:
-        value = box.open(part.sealed, part_id=part.id)
-    except (CannotOpen, ValueError):
+        value = box.unseal(part.sealed, part_id=part.id)
+    except (CannotUnseal, ValueError):
         return None
     if not isinstance(value, dict) or not isinstance(value.get("order"), int) or "kind" not in value:
         return None
@@ -239,8 +239,8 @@ async def reporters_chat(session: AsyncSession, report: Report, *, now: datetime
     if row is None:
         return None
     try:
-        link = open_link(keys_of(session), report.number, row.sealed)
-    except CannotOpen:
+        link = unseal_link(keys_of(session), report.number, row.sealed)
+    except CannotUnseal:
         return None
     return link.chat if now < link.dies_at else None
 

@@ -99,7 +99,7 @@ async def fold_text(session: AsyncSession, report: Report, part_id: int | None, 
     part = await session.get(ReportPart, part_id) if part_id is not None else None
     if part is not None and part.report_id == report.id and not is_blank(text):
         box = ReportBox(keys_of(session), report.number, report.data_key or b"")
-        value = box.open(part.sealed, part_id=part.id)
+        value = box.unseal(part.sealed, part_id=part.id)
         joined = f"{value['text']}\n{text}"
         if len(joined) <= MAX_TEXT:
             part.sealed = box.seal({**value, "text": joined}, part_id=part.id)

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from channels.port import Recipient
-from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.sealing import CannotUnseal, KeyRing, padded, unpadded
 
 _NONCE_BYTES = 12
 CODE_DIGITS = 16
@@ -42,7 +42,7 @@ class ReportBox:
     """Seals and opens the parts of one report."""
 
     def __init__(self, keys: KeyRing, number: str, data_key: bytes) -> None:
-        self._cipher = AESGCM(keys.open("report-key", data_key, bound_to=number))
+        self._cipher = AESGCM(keys.unseal("report-key", data_key, bound_to=number))
 
     def seal(self, value: dict[str, Any], *, part_id: int) -> bytes:
         """JSON values, sealed and bound to the part."""
@@ -50,12 +50,12 @@ class ReportBox:
         body = json.dumps(value, ensure_ascii=False).encode()
         return nonce + self._cipher.encrypt(nonce, padded(body), str(part_id).encode())
 
-    def open(self, sealed: bytes, *, part_id: int) -> dict[str, Any]:
-        """What `seal` was given; raises CannotOpen."""
+    def unseal(self, sealed: bytes, *, part_id: int) -> dict[str, Any]:
+        """What `seal` was given; raises CannotUnseal."""
         try:
             body = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], str(part_id).encode())
         except (InvalidTag, ValueError) as error:
-            raise CannotOpen("report-part") from error
+            raise CannotUnseal("report-part") from error
         value: dict[str, Any] = json.loads(unpadded(body))
         return value
 
@@ -74,13 +74,13 @@ def seal_link(keys: KeyRing, number: str, link: Link) -> bytes:
     return keys.seal("report-link", padded(plain), bound_to=number)
 
 
-def open_link(keys: KeyRing, number: str, sealed: bytes) -> Link:
-    """What `seal_link` was given; raises CannotOpen."""
+def unseal_link(keys: KeyRing, number: str, sealed: bytes) -> Link:
+    """What `seal_link` was given; raises CannotUnseal."""
     try:
-        chat, dies_at = json.loads(unpadded(keys.open("report-link", sealed, bound_to=number)))
+        chat, dies_at = json.loads(unpadded(keys.unseal("report-link", sealed, bound_to=number)))
         return Link(Recipient.parse(chat), datetime.fromisoformat(dies_at))
     except (ValueError, TypeError) as error:
-        raise CannotOpen("report-link") from error
+        raise CannotUnseal("report-link") from error
 
 
 def new_code() -> str:

@@ -14,7 +14,7 @@ from channels.port import Attachment, Point, Recipient
 from conversations.languages import languages_of
 from db.engine import keys_of
 from db.marks import day_mark, days_until
-from db.sealing import CannotOpen, KeyRing
+from db.sealing import CannotUnseal, KeyRing
 from db.statements import changed
 from db.tables.deliveries import Lane
 from db.tables.officers import Officer
@@ -30,7 +30,7 @@ from reports.facts import OUTCOMES, Card, Closed, ReportFacts, ReportState, Take
 from reports.forwarding import facts_of
 from reports.intake import LINK_DAY, File, KeptFile, add_kept, add_point, add_text, keep_file
 from reports.messages import closing_told, more_shown, question_asked, taken_told
-from reports.sealing import Link, open_link, same_chat
+from reports.sealing import Link, same_chat, unseal_link
 from texts.markup import clean, is_blank
 from texts.refusal import Refusal
 from texts.times import say_time
@@ -247,7 +247,7 @@ async def inbox(
     )
     order: dict[int, tuple[bool, bool, datetime]] = {}
     for row in rows:
-        hidden = Hidden.open(keys, row.number, row.sealed)
+        hidden = Hidden.unseal(keys, row.number, row.sealed)
         order[row.id] = (row.taken_by is not None, not row.urgent, hidden.received_at or hidden.started_at)
     first = sorted(order, key=lambda which: order[which])[offset : offset + limit]
     found = await session.scalars(select(Report).where(Report.id.in_(first)))
@@ -281,8 +281,8 @@ def _leads_to(keys: KeyRing, number: str, sealed: bytes, chat: Recipient) -> boo
 
 def _opened(keys: KeyRing, number: str, sealed: bytes) -> Link | None:
     try:
-        return open_link(keys, number, sealed)
-    except CannotOpen:
+        return unseal_link(keys, number, sealed)
+    except CannotUnseal:
         return None
 
 

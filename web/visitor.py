@@ -317,7 +317,7 @@ class WebChat:
             sealed = await file_store.sealed_file(session, name) if file else None
         if file is None or sealed is None:
             raise WebRefusal("not_found")
-        return file, await asyncio.to_thread(file_store.open_file, self._sessions.keys, name, sealed)
+        return file, await asyncio.to_thread(file_store.unseal_file, self._sessions.keys, name, sealed)
 
     async def _shown_file(self, session: AsyncSession, address: str, number: str, name: str) -> FileRef | None:
         if not number.isdecimal():

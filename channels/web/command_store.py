@@ -46,6 +46,6 @@ async def first_commands(session: AsyncSession, channel: str, wanted: Sequence[t
     kept = {row.id: row.sealed for row in found}
     for key in by_key:
         if key in kept:
-            commands: list[Json] = json.loads(unpadded(keys.open(_COMMANDS, kept[key], bound_to=key)))
+            commands: list[Json] = json.loads(unpadded(keys.unseal(_COMMANDS, kept[key], bound_to=key)))
             return commands
     return []

@@ -56,20 +56,20 @@ async def find_file(session: AsyncSession, name: str) -> FileRef | None:
 
 
 def _opened_file(keys: KeyRing, name: str, about: bytes) -> FileRef:
-    plain = unpadded(keys.open(_FILE, about, bound_to=f"{_file_key(keys, name)}:about"))
+    plain = unpadded(keys.unseal(_FILE, about, bound_to=f"{_file_key(keys, name)}:about"))
     return FileRef(name, *json.loads(plain))
 
 
 async def sealed_file(session: AsyncSession, name: str) -> bytes | None:
-    """A file's bytes as they are kept; `open_file` opens them."""
+    """A file's bytes as they are kept; `unseal_file` opens them."""
     key = _file_key(keys_of(session), name)
     sealed: bytes | None = await session.scalar(select(_files.c.content).where(_files.c.id == key))
     return sealed
 
 
-def open_file(keys: KeyRing, name: str, sealed: bytes) -> bytes:
+def unseal_file(keys: KeyRing, name: str, sealed: bytes) -> bytes:
     """A file's bytes. Takes a while for large files: call it in a thread."""
-    return unpadded(keys.open(_FILE, sealed, bound_to=str(_file_key(keys, name))))
+    return unpadded(keys.unseal(_FILE, sealed, bound_to=str(_file_key(keys, name))))
 
 
 async def show_files(session: AsyncSession, names: Sequence[str], *, now: datetime) -> bool:

@@ -144,7 +144,7 @@ class WebGateway(MessageGateway):
             sealed = await file_store.sealed_file(session, path)
         if sealed is None:
             raise ApiRefusal(404, "Not Found")
-        return await asyncio.to_thread(file_store.open_file, self.sessions.keys, path, sealed)
+        return await asyncio.to_thread(file_store.unseal_file, self.sessions.keys, path, sealed)
 
     async def call_answer_callback_query(self, params: Params, files: Mapping[str, Upload]) -> bool:
         """Show the answer to a press on the visitor's open pages."""

@@ -93,7 +93,7 @@ async def find_chat(session: AsyncSession, who: Recipient, *, to_change: bool = 
     keys = keys_of(session)
     key = _chat_key(keys, who)
     sealed = await session.scalar(_LOCK_CHAT if to_change else _FIND_CHAT, {"key": key})
-    return None if sealed is None else Chat(who, *json.loads(keys.open(_CHAT, sealed, bound_to=key)))
+    return None if sealed is None else Chat(who, *json.loads(keys.unseal(_CHAT, sealed, bound_to=key)))
 
 
 def chat_row(keys: KeyRing, chat: Chat, *, opened_at: datetime | None) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _sealed_message(keys: KeyRing, key: int, message: Message) -> bytes:
 
 
 def _opened_message(keys: KeyRing, key: int, sealed: bytes) -> Message:
-    plain = unpadded(keys.open(_MESSAGE, sealed, bound_to=str(key)))
+    plain = unpadded(keys.unseal(_MESSAGE, sealed, bound_to=str(key)))
     message_id, seq, from_bot, at, edited, content = json.loads(plain)
     shown = None if content is None else Shown.from_dict(content)
     return Message(message_id, seq, from_bot, datetime.fromisoformat(at), shown, edited)
@@ -307,7 +307,7 @@ async def find_post(session: AsyncSession, who: Recipient, nonce: str) -> int | 
     keys = keys_of(session)
     key = _post_key(keys, who, nonce)
     sealed = await session.scalar(_FIND_POST, {"key": key})
-    return None if sealed is None else int.from_bytes(keys.open(_POST, sealed, bound_to=key), "big")
+    return None if sealed is None else int.from_bytes(keys.unseal(_POST, sealed, bound_to=key), "big")
 
 
 async def add_post(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column, object_session
 
 from db.base import LONG_PAST, Base, BigId, choice
 from db.marks import random_id
-from db.sealing import CannotOpen, KeyRing, padded, unpadded
+from db.sealing import CannotUnseal, KeyRing, padded, unpadded
 
 _T = TypeVar("_T")
 _HIDDEN = "report-hidden"
@@ -58,12 +58,12 @@ class Hidden:
         return keys.seal(_HIDDEN, padded(json.dumps(plain).encode()), bound_to=number)
 
     @classmethod
-    def open(cls, keys: KeyRing, number: str, sealed: bytes) -> Hidden:
+    def unseal(cls, keys: KeyRing, number: str, sealed: bytes) -> Hidden:
         """What `seal` made; of a row that is damaged, or whose key is gone, nothing is known but that it is due."""
         try:
-            plain = json.loads(unpadded(keys.open(_HIDDEN, sealed, bound_to=number)))
+            plain = json.loads(unpadded(keys.unseal(_HIDDEN, sealed, bound_to=number)))
             return cls(**{name: _instant(plain[name]) if name.endswith("_at") else plain[name] for name in _NAMES})
-        except (CannotOpen, ValueError, LookupError, TypeError):
+        except (CannotUnseal, ValueError, LookupError, TypeError):
             return _LOST
 
     @property
@@ -139,7 +139,7 @@ class Report(Base):
     @property
     def hidden(self) -> Hidden:
         """The sealed values; the report must be in a session, whose key ring opens them."""
-        return Hidden.open(_keys(self), self.number, self.sealed)
+        return Hidden.unseal(_keys(self), self.number, self.sealed)
 
     @hidden.setter
     def hidden(self, values: Hidden) -> None:

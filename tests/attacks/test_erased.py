@@ -218,7 +218,7 @@ async def test_a_file_cannot_be_opened_without_the_row_that_holds_its_key(world:
     for content in contents:
         for purpose in ("media", "report-part", "report-key"):
             with pytest.raises(Exception, match=purpose):
-                KEYS.open(purpose, content.sealed, bound_to=str(content.media_id))
+                KEYS.unseal(purpose, content.sealed, bound_to=str(content.media_id))
 
 
 async def test_postgresql_keeps_no_samples_of_what_is_sealed(postgresql_engine: AsyncEngine) -> None:

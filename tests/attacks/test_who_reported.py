@@ -43,7 +43,7 @@ from db.erasure import beside_reports, shuffle_rows
 from db.tables.broadcasts import Response
 from db.tables.officers import Role
 from db.tables.reports import Report, ReportLink
-from reports.sealing import open_link
+from reports.sealing import unseal_link
 from tests.attacks.thief import Finding, Loot, Node, Row, attack, chance_bound, instants, is_day, is_hour, steal
 from tests.conftest import DATABASES, KEYS, NOW
 from tests.databases import postgresql, sqlite
@@ -229,7 +229,7 @@ class Days:
         async with self.world.sessions.reading() as session:
             for report_id, number, sealed in await session.execute(rows):
                 if report_id not in self.ward.reported:
-                    chat = open_link(KEYS, number, sealed).chat
+                    chat = unseal_link(KEYS, number, sealed).chat
                     self.ward.reported[report_id] = self.ward.addresses[chat.address]
 
 

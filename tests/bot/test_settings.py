@@ -221,7 +221,7 @@ def test_the_key_is_made_once_beside_the_database_and_closed_to_others(monkeypat
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [file.name for file in path.parent.iterdir()] == ["secret.key"]
-    assert load_keys(settings).open("test", sealed, bound_to="1") == b"x"
+    assert load_keys(settings).unseal("test", sealed, bound_to="1") == b"x"
 
 
 def test_an_open_key_file_is_closed(tmp_path):
@@ -266,7 +266,7 @@ def test_several_keys_make_one_ring_and_the_first_one_writes(monkeypatch):
     sealed = load_keys(load_settings()).seal("test", b"x", bound_to="1")
     monkeypatch.setenv("SECRET_KEY", f"{new}, {old}")
 
-    assert load_keys(load_settings()).open("test", sealed, bound_to="1") == b"x"
+    assert load_keys(load_settings()).unseal("test", sealed, bound_to="1") == b"x"
 
 
 def test_secrets_are_not_in_the_representation(monkeypatch):

@@ -50,7 +50,7 @@ async def areas_and_invitations() -> tuple[list[str], list[Invitation]]:
     return found
 
 
-async def open_link(payload: str) -> Actor:
+async def unseal_link(payload: str) -> Actor:
     engine, sessions = await open_database(load_settings())
     visitor = Recipient("web", "a" * 40)
     async with sessions.begin() as session:
@@ -97,13 +97,13 @@ def test_a_first_run_makes_everything_and_the_link_makes_an_administrator(tmp_pa
     assert names == ["Khu phố 1", "Khu phố 2", "Khu phố 3"]
     payload = PAYLOAD.findall(result.output)[0]
     assert f"http://127.0.0.1:8080/?start={payload}" in result.output
-    actor = asyncio.run(open_link(payload))
+    actor = asyncio.run(unseal_link(payload))
     assert (actor.name, actor.role) == ("Trung tá Lê An", Role.ADMIN)
 
 
 def test_a_second_run_keeps_what_is_there(tmp_path: Path) -> None:
     first = init("", "Công an phường 7", "Chợ, Bến đò", "Trung tá Lê An")
-    asyncio.run(open_link(PAYLOAD.findall(first.output)[0]))
+    asyncio.run(unseal_link(PAYLOAD.findall(first.output)[0]))
     before = (tmp_path / ".env").read_text(), (tmp_path / "data" / "secret.key").read_text()
 
     second = init("n", "bến đò, Khu phố 9", "n")

@@ -6,7 +6,7 @@ import pytest
 
 from db.engine import Sessions
 from db.key_check import check_keys
-from db.sealing import CannotOpen, KeyRing, new_master_key
+from db.sealing import CannotUnseal, KeyRing, new_master_key
 
 
 async def test_the_key_a_database_was_sealed_with_opens_it_again(sessions):
@@ -21,7 +21,7 @@ async def test_another_key_is_refused(sessions):
         await check_keys(session)
 
     others = Sessions(sessions.engine, KeyRing.parse(new_master_key()))
-    with pytest.raises(CannotOpen):
+    with pytest.raises(CannotUnseal):
         async with others.begin() as session:
             await check_keys(session)
 
