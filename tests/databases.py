@@ -139,11 +139,17 @@ class Postgres:
 
 def _open(url: str) -> AsyncEngine:
     """An engine that knows what those before it have compiled: that would be most of a short test's time."""
-    engine = make_engine(url)
+    engine = make_engine(url).sync_engine
+    name = engine.dialect.name
     # Compiled statements are kept under the dialect that compiled them.
-    dialect, compiled = _compiled.setdefault(engine.dialect.name, (engine.dialect, LRUCache(10_000)))
-    engine.sync_engine.dialect, engine.sync_engine._compiled_cache = dialect, compiled
-    return engine
+    if name in _compiled:
+        engine.dialect, engine._compiled_cache = _compiled[name]
+    else:
+        # Only a dialect that has met its server knows all that others need of it.
+        known = engine.dialect, LRUCache(10_000)
+        engine._compiled_cache = known[1]
+        event.listen(engine.pool, "first_connect", lambda *_: _compiled.setdefault(name, known))
+    return AsyncEngine(engine)
 
 
 @asynccontextmanager
