@@ -146,7 +146,7 @@ def _open(url: str) -> AsyncEngine:
         engine.dialect, engine._compiled_cache = _compiled[name]
     else:
         # Only a dialect that has met its server knows all that others need of it.
-        known = engine.dialect, LRUCache(10_000)
+        known: tuple[Any, Any] = (engine.dialect, LRUCache(10_000))
         engine._compiled_cache = known[1]
         event.listen(engine.pool, "first_connect", lambda *_: _compiled.setdefault(name, known))
     return AsyncEngine(engine)
