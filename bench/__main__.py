@@ -14,7 +14,7 @@ import click
 from bench.claim import claim_cost
 from bench.flood import flood
 from bench.inbound import inbound
-from bench.kill import kill
+from bench.kill.torment import kill
 from bench.places import places
 from bench.process import memory, start
 from bench.sending import cpu, rate, throughput

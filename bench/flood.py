@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.botapi.meter import Arrivals
 from bench.inbound import update, working_house
-from bench.server import Arrivals
 from bench.tools import FIRST_CHAT, Result, Run, ledger, now
 from bot.house import House
 from channels.envelope import ApiRefusal, Params

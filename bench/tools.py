@@ -76,7 +76,7 @@ Bench = Callable[[Run], Iterator[Result]]
 
 @dataclass(frozen=True, slots=True)
 class BenchServer:
-    """A `bench.server` in a process of its own."""
+    """A `bench.botapi.fast` in a process of its own."""
 
     port: int
 
@@ -126,7 +126,7 @@ def python(
 def serving(*, rate: int | None = None, latency: float = 0.0) -> Iterator[BenchServer]:
     """A Bot API server; `rate` bounds any sliding second."""
     limit = [] if rate is None else ["--rate", str(rate)]
-    with python("-m", "bench.server", *limit, "--latency", str(latency)) as process:
+    with python("-m", "bench.botapi.fast", *limit, "--latency", str(latency)) as process:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         yield BenchServer(int(process.stdout.readline()))
 

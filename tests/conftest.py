@@ -19,11 +19,13 @@ import pytest
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bench.botapi.server import FakeBotApi
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
 from db.upgrade import upgrade
 from tests.databases import Opened, Postgres, lent_postgresql, postgresql, sqlite
 from tests.factories import Factory
+from tests.processes import sqlite_url
 from tests.worlds import KINDS, Clock, World, open_world
 
 KEYS = KeyRing([b"k" * 32])
@@ -115,6 +117,13 @@ async def sqlite_engine(_sqlite_database: Opened) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
+def sqlite_file(tmp_path: Path, sqlite_template: Path) -> str:
+    """The address of a fresh SQLite file with all tables, `binhyen.db` in `tmp_path`; no process has run on it."""
+    shutil.copyfile(sqlite_template, tmp_path / "binhyen.db")
+    return sqlite_url(tmp_path)
+
+
+@pytest.fixture
 async def postgresql_engine(_postgresql_database: Opened) -> AsyncIterator[AsyncEngine]:
     """A fresh PostgreSQL database."""
     async with _postgresql_database() as opened:
@@ -145,6 +154,16 @@ async def sessions(engine: AsyncEngine) -> Sessions:
 def make(sessions: Sessions, now: datetime) -> Factory:
     """Makes officers, places and notices where a test needs them."""
     return Factory(sessions, now)
+
+
+# --- platforms -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[FakeBotApi]:
+    """A Telegram on loopback, strict in everything but its pace."""
+    async with FakeBotApi(rate=None) as server:
+        yield server
 
 
 # --- worlds ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from bench.kill import torment
+from bench.kill.torment import torment
 from tests.processes import url_of
 
 KILLS = 4

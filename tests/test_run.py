@@ -10,22 +10,16 @@ import aiohttp
 import pytest
 from sqlalchemy import text
 
+from bench.botapi.faults import Fault
 from channels.port import Outgoing, Recipient
 from db.engine import Sessions, make_engine
 from db.sealing import KeyRing
 from deliveries.ledger import Lane, open_delivery
-from tests.botapi import FakeBotApi, Fault
 from tests.processes import SECRET_KEY, running, settings_for, sqlite_url, starting, url_of
 
 ADMIN = 900
 #: systemd waits fifteen seconds; what is under way has eight of them.
 _PROMISE = 14.0
-
-
-@pytest.fixture
-async def api():
-    async with FakeBotApi(rate=None) as server:
-        yield server
 
 
 def only_web(folder) -> dict[str, str]:
@@ -47,7 +41,7 @@ async def states(url: str) -> dict[str, int]:
 
 
 async def test_it_runs_without_any_platform(tmp_path):
-    async with running(tmp_path, only_web(tmp_path)) as bot:
+    async with running(tmp_path, only_web(tmp_path), fresh=True) as bot:
         async with aiohttp.ClientSession() as session:
             for path in ("/", "/healthz", "/readyz", "/metrics"):
                 async with session.get(bot.url + path) as answer:
@@ -130,25 +124,22 @@ async def test_it_ends_with_streams_open(tmp_path):
             stream.close()
 
 
-async def test_it_ends_in_the_middle_of_a_broadcast_with_nothing_half_done(api, tmp_path):
-    url = sqlite_url(tmp_path)
-    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "20"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
-    await queue(url, 200)
+async def test_it_ends_in_the_middle_of_a_broadcast_with_nothing_half_done(api, tmp_path, sqlite_file):
+    settings = settings_for(api, sqlite_file, admins=str(ADMIN)) | {"RATE_TELEGRAM": "50"}
+    await queue(sqlite_file, 200)
     api.latency = 0.2
 
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(api.sent) > 20)
+        await api.until(lambda: len(api.sent) > 20)
         assert await bot.terminates() == 0
 
-    found = await states(url)
+    found = await states(sqlite_file)
     assert set(found) == {"sent", "pending"}
     assert found["sent"] == len(api.sent) < 200
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(api.sent) == 200)
+        await api.until(lambda: len(api.sent) == 200)
         assert await bot.terminates() == 0
-    assert await states(url) == {"sent": 200}
+    assert await states(sqlite_file) == {"sent": 200}
 
 
 async def test_it_ends_in_time_when_telegram_hangs_and_lists_what_hung(api, tmp_path):
@@ -159,7 +150,7 @@ async def test_it_ends_in_time_when_telegram_hangs_and_lists_what_hung(api, tmp_
         api.faults += [Fault(method, "hang", times=100) for method in ("sendMessage", "answerCallbackQuery")]
         for chat in (911, 912, 913):
             api.person(chat).sends("/khancap")
-        await _until(lambda: len(api.sent) == 3)
+        await api.until(lambda: len(api.sent) == 3)
 
         began = time.monotonic()
         assert await bot.terminates(within=20) == 0
@@ -170,7 +161,7 @@ async def test_it_ends_in_time_when_telegram_hangs_and_lists_what_hung(api, tmp_
     assert found["unknown"] == 3
     api.faults.clear()
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(api.sent) == 6)
+        await api.until(lambda: len(api.sent) == 6)
         assert await bot.terminates() == 0
     assert all(sending.text.startswith("(gửi lại)") for sending in api.sent[3:])
 
@@ -190,9 +181,3 @@ async def queue(url: str, count: int) -> None:
                 now=now,
             )
     await engine.dispose()
-
-
-async def _until(holds, within: float = 40.0) -> None:
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 (the server has no event for everything)
-            await asyncio.sleep(0.01)

@@ -6,26 +6,21 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 
+from bench.botapi.faults import Fault
+from bench.botapi.people import Person
+from bench.botapi.server import FakeBotApi
 from channels.wording import plain
-from tests.botapi import FakeBotApi, Fault, Person
 from tests.processes import BotProcess, running, settings_for, sqlite_url, url_of
 from tests.worlds import phrase, picture
 
 ADMIN = 900
 SECRET_WORDS = "Có người lạ gõ cửa phòng 203 lúc nửa đêm"
 PHONE = "0912 345 678"
-
-
-@pytest.fixture
-async def api():
-    async with FakeBotApi(rate=None) as server:
-        yield server
 
 
 @pytest.fixture
@@ -169,7 +164,7 @@ async def test_the_five_steps(api, tmp_path, webhook):
         await bot.becomes(ready=True)
         assert await bot.terminates() == 0
 
-    assert bool(api.polls) is not webhook
+    assert bool(api.updates.polls) is not webhook
     assert_nothing_private(bot, api)
 
 
@@ -206,7 +201,7 @@ async def test_a_malformed_update_neither_stops_nor_leaks(api, bot):
     ]
 
     for number, update in enumerate(broken):
-        api.push_raw({"update_id": 800_000_000 + number, **update})
+        api.updates.push_raw({"update_id": 800_000_000 + number, **update})
     lan.sends("/khancap")
 
     await lan.sees("113")
@@ -220,9 +215,9 @@ async def test_the_same_update_acts_once_however_often_it_comes(api, bot):
     lan.sends("/khancap")
     await lan.sees("113")
 
-    first = api.push("message", {**api.chats[911][0].api})
+    first = api.updates.push("message", {**api.chats[911][0].api})
     for _ in range(3):
-        api.push_raw(first)
+        api.updates.push_raw(first)
     lan.sends("/trogiup")
 
     await lan.sees("/baotin")
@@ -230,12 +225,6 @@ async def test_the_same_update_acts_once_however_often_it_comes(api, bot):
 
 
 # --- trouble with Telegram ------------------------------------------------------------------------------------------
-
-
-async def _until(holds: Callable[[], bool], within: float = 20.0) -> None:
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 (the server has no event for everything)
-            await asyncio.sleep(0.005)
 
 
 def _count(words: str, person: Person) -> int:
@@ -257,7 +246,7 @@ async def test_telegram_may_be_down_for_a_while(api, bot, kind):
     outage = [Fault(method, kind, times=10**6) for method in ("getUpdates", "getMe", "sendMessage", "deleteWebhook")]
     api.faults += outage
     lan.sends("/khancap")
-    api.push_raw({"update_id": 1})  # wakes the poll that is being held
+    api.updates.push_raw({"update_id": 1})  # wakes the poll that is being held
     checks = await bot.becomes(ready=False)
     assert checks["telegram"] != "ok"
     assert checks["database"] == "ok"
@@ -286,7 +275,7 @@ async def test_nothing_is_lost_when_sends_fail_for_a_while(api, bot):
     assert sum(method == "sendMessage" for method, _ in api.calls) < 8
     api.faults.clear()
 
-    await _until(lambda: _count("114", lan) == _count("114", hoa) == 2)
+    await api.until(lambda: _count("114", lan) == _count("114", hoa) == 2)
     await bot.becomes(ready=True)
 
 
@@ -309,7 +298,7 @@ async def test_who_blocked_us_is_undeliverable_and_named(api, bot):
     admin, lan, hoa = api.person(ADMIN), api.person(911), api.person(912)
     await enrols(lan, admin, "Nhà nghỉ Hoa Sen")
     await enrols(hoa, admin, "Khách sạn Bình Minh")
-    api.blocked.add(912)
+    api.gate.blocked.add(912)
 
     await notifies(admin, "Cảnh giác lừa đảo", owners=2)
 
@@ -338,7 +327,7 @@ async def test_retry_after_is_obeyed_exactly(api, bot):
     )
 
     lan.sends("/khancap")
-    await _until(lambda: not api.faults)
+    await api.until(lambda: not api.faults)
     refused_at = time.monotonic()
     await asyncio.sleep(0.5)
     hoa.sends("/khancap")

@@ -25,13 +25,13 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bench.botapi.server import FakeBotApi
 from bot.inbox import Inbox
 from conversations.inbound import ATTEMPTS
 from db.engine import Sessions
 from db.tables.deliveries import MediaContent
 from db.tables.inbound import InboundUpdate
 from db.tables.reports import ReportPart
-from tests.botapi import FakeBotApi
 from tests.conftest import KEYS
 from tests.processes import BotProcess, running, settings_for, sqlite_url, starting
 from tests.serving import browser, says, until
@@ -82,12 +82,6 @@ def takes_nothing(process: int = 0) -> Iterator[None]:
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FakeBotApi]:
-    async with FakeBotApi(rate=None) as server:
-        yield server
-
-
-@pytest.fixture
 def disk(sqlite_engine) -> Disk:
     return Disk(sqlite_engine)
 
@@ -107,12 +101,12 @@ async def test_a_platform_brings_again_what_found_no_room_and_the_log_is_not_fil
             lan.sends("/khancap")
             refused = [await nam.post("/api/text", json={"text": "Cháy!", "nonce": f"{n:08}"}) for n in range(10)]
             if webhook:
-                await until(lambda: api.webhook_failures > 50, within=20)
+                await api.until(lambda: api.updates.webhook_failures > 50, within=20)
             else:
                 await until(lambda: "not_stored" in bot.output)
-            polls = api.polls
-            await until(lambda: webhook or api.polls > polls + 2, within=20)
-            assert [update["message"]["text"] for update in api._updates] == ["/khancap"]
+            polls = api.updates.polls
+            await api.until(lambda: webhook or api.updates.polls > polls + 2, within=20)
+            assert [update["message"]["text"] for update in api.updates.waiting] == ["/khancap"]
             assert bot.process.returncode is None
         assert {answer.status_code for answer in refused} == {500}
         assert all("Nội dung vẫn còn" in answer.json()["error"] for answer in refused)
@@ -261,28 +255,26 @@ async def test_the_minute_goes_on_and_what_it_owes_is_done_when_there_is_room(wo
     assert not world.sessions.owes_erasure
 
 
-async def test_what_was_sent_is_written_down_when_there_is_room_and_not_sent_again(api, tmp_path):
-    url = sqlite_url(tmp_path)
-    async with _sending(api, tmp_path, url) as bot:
+async def test_what_was_sent_is_written_down_when_there_is_room_and_not_sent_again(api, tmp_path, sqlite_file):
+    async with _sending(api, tmp_path, sqlite_file) as bot:
         with takes_nothing(bot.process.pid):
             await bot.says("dispatch_storage_failed")
-            assert (await states(url))["sent"] < len(api.sent), "some have left, and it is not written down"
-        await until(lambda: len(api.sent) >= 60, within=30)
+            assert (await states(sqlite_file))["sent"] < len(api.sent), "some have left, and it is not written down"
+        await api.until(lambda: len(api.sent) >= 60, within=30)
         assert await bot.terminates() == 0
 
-    assert await states(url) == {"sent": 60}
+    assert await states(sqlite_file) == {"sent": 60}
     assert len({sending.text for sending in api.sent}) == len(api.sent) == 60
 
 
-async def test_a_process_that_ended_meanwhile_repeats_only_what_it_marks(api, tmp_path):
-    url = sqlite_url(tmp_path)
-    async with _sending(api, tmp_path, url) as bot:
+async def test_a_process_that_ended_meanwhile_repeats_only_what_it_marks(api, tmp_path, sqlite_file):
+    async with _sending(api, tmp_path, sqlite_file) as bot:
         with takes_nothing(bot.process.pid):
             await bot.says("dispatch_storage_failed")
             assert await bot.terminates(within=20) == 0
             assert "  File " not in bot.output
-    async with running(tmp_path, settings_for(api, url, admins=str(ADMIN))) as bot:
-        await until(lambda: len({sending.chat_id for sending in api.sent}) == 60, within=40)
+    async with running(tmp_path, settings_for(api, sqlite_file, admins=str(ADMIN))) as bot:
+        await api.until(lambda: len({sending.chat_id for sending in api.sent}) == 60, within=40)
         await bot.becomes(ready=True)
         assert await bot.terminates() == 0
 
@@ -294,12 +286,10 @@ async def test_a_process_that_ended_meanwhile_repeats_only_what_it_marks(api, tm
 async def _sending(api: FakeBotApi, folder: Path, url: str) -> AsyncIterator[BotProcess]:
     """A bot in the middle of sending sixty messages."""
     settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "20"}
-    async with running(folder, settings) as bot:
-        assert await bot.terminates() == 0
     await queue(url, 60)
     api.latency = 0.5
     async with running(folder, settings) as bot:
-        await until(lambda: len(api.sent) > 10, within=20)
+        await api.until(lambda: len(api.sent) > 10, within=20)
         yield bot
 
 
@@ -309,7 +299,7 @@ async def test_a_start_says_in_one_line_what_is_wrong(api, tmp_path):
         assert await bot.terminates() == 0
 
     with takes_nothing():  # inherited by whoever is started
-        async with starting(tmp_path, settings | {"LOG_LEVEL": "INFO"}) as bot:
+        async with starting(tmp_path, settings | {"LOG_LEVEL": "INFO"}, fresh=True) as bot:
             assert await bot.ends() == 1, "systemd starts it again after everything but 0 and 2"
 
     assert len(bot.output.splitlines()) == 1 and "full" in bot.output

@@ -27,7 +27,6 @@ from starlette.routing import Route
 from channels.web.hub import Hub
 from conversations.inbound import store_updates, waiting_updates
 from db.engine import Sessions
-from tests.botapi import FakeBotApi
 from tests.conftest import KEYS
 from tests.processes import running, settings_for, sqlite_url, url_of
 from tests.serving import NOW, STRANGER, Wire, browser, says, serving, until, uploads, wires
@@ -55,12 +54,6 @@ def open_files(soft: int) -> Iterator[None]:
 
 
 @pytest.fixture
-async def api():
-    async with FakeBotApi(rate=None) as server:
-        yield server
-
-
-@pytest.fixture
 def sessions(sqlite_engine):
     """What is asked here is asked before any database; the one test with a process of its own says it of both."""
     return Sessions(sqlite_engine, KEYS)
@@ -81,7 +74,7 @@ async def _holds(api, tmp_path, database_url) -> None:
     settings = settings_for(api, database_url, admins="900") | {"LOG_LEVEL": "INFO"}
     async with AsyncExitStack() as stack:
         with open_files(256):  # the bot's; ours are many
-            bot = await stack.enter_async_context(running(tmp_path, settings))
+            bot = await stack.enter_async_context(running(tmp_path, settings, fresh=True))
         with open_files(4096):
             said_before = len(bot.output.splitlines())
             await stack.enter_async_context(wires(bot.port, 1000))

@@ -18,12 +18,13 @@ import pytest
 from aiohttp import web
 from telegram import Update
 
+from bench.botapi.faults import Fault
+from bench.botapi.server import FakeBotApi
 from channels.api import CannotFetch, checked_path, fetch_file
 from channels.telegram.channel import TelegramChannel
 from db.engine import Sessions
 from handlers.context import Services
 from handlers.incoming import fetch_file as fetch_for
-from tests.botapi import FakeBotApi, Fault
 from tests.conftest import KEYS
 from texts.refusal import Refusal
 from unit.policy import Policy
@@ -44,15 +45,15 @@ class Relay(FakeBotApi):
         super().__init__(rate=None)
         self.downloads: list[str] = []
 
-    async def _getFile(self, parameters, files):
-        answer = await super()._getFile(parameters, files)
+    async def _get_file(self, parameters, files):
+        answer = await super()._get_file(parameters, files)
         return {**answer, **({"file_path": self.path} if self.path is not None else {}), **(self.describes or {})}
 
-    async def _on_download(self, request):
+    async def on_download(self, request):
         self.downloads.append(request.raw_path)
         if self.body is not None:
             return web.Response(body=self.body, headers=self.headers)
-        return await super()._on_download(request)
+        return await super().on_download(request)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ async def test_no_other_address_is_spoken_to_by_address_or_redirect(relay, bot):
         async def redirect(request):
             raise web.HTTPFound(f"{other}/x")
 
-        relay._on_download = redirect  # type: ignore[method-assign]
+        relay.on_download = redirect  # type: ignore[method-assign]
         await relay.stop()
         await relay.start(relay.port)
         with pytest.raises(CannotFetch):
@@ -202,7 +203,7 @@ async def test_an_endless_answer_is_cut_off(relay, bot):
             sent += 256 * 1024
         return response
 
-    relay._on_download = endless  # type: ignore[method-assign]
+    relay.on_download = endless  # type: ignore[method-assign]
     await relay.stop()
     await relay.start(relay.port)
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
+from bench.botapi.faults import Fault
+from bench.botapi.server import FakeBotApi
 from channels.envelope import ApiRefusal
 from channels.port import Attachment, Button, Limits, Media, Outgoing, Recipient
 from channels.sender import Sender
@@ -30,7 +32,6 @@ from deliveries.dispatch import Dispatcher
 from deliveries.outcomes import Outcome
 from deliveries.pace import Pace
 from media.files import keep_media, load_media
-from tests.botapi import FakeBotApi, Fault
 from tests.conftest import KEYS
 from tests.deliveries.conftest import Post, WatchedGateway
 from tests.factories import Factory

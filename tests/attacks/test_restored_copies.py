@@ -16,7 +16,6 @@ import asyncio
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import make_url
 
+from bench.botapi.server import FakeBotApi
 from bot import restored
 from broadcasts.facts import Draft, Response
 from broadcasts.notices import cancel_notice, name_more, pause_notice, resume_notice, schedule_notice
@@ -40,7 +40,6 @@ from db.tables.deliveries import Delivery, DeliveryState
 from db.tables.establishments import Contact, Establishment, EstablishmentState, Kind
 from db.tables.officers import Role
 from db.tables.reports import Report
-from tests.botapi import FakeBotApi
 from tests.conftest import KEYS, NOW
 from tests.factories import Factory
 from tests.processes import SECRET_KEY, running, settings_for, sqlite_url, url_of
@@ -49,18 +48,8 @@ from tests.worlds import World, open_world, phrase
 ADMIN = 900
 OWNERS = 8
 WORDS = "Khoá cửa sau 22 giờ"
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[FakeBotApi]:
-    async with FakeBotApi(rate=None) as server:
-        yield server
-
-
-async def _until(holds: Callable[[], bool], within: float = 60.0) -> None:
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 (the server has no event for everything)
-            await asyncio.sleep(0.01)
+#: Slow enough that a copy is made in the middle of it, and as fast as Telegram lets.
+SLOW, QUICK = {"RATE_TELEGRAM": "2"}, {"RATE_TELEGRAM": "30"}
 
 
 async def _notice_to_eight(url: str) -> None:
@@ -106,17 +95,15 @@ def _put_back(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["stopped", "killed", "data folder moved away"])
-async def test_an_older_copy_repeats_nothing_of_a_notice_and_says_so(api, tmp_path, end):
-    url = sqlite_url(tmp_path)
-    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "2"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
+async def test_an_older_copy_repeats_nothing_of_a_notice_and_says_so(api, tmp_path, sqlite_file, end):
+    url = sqlite_file
+    settings = settings_for(api, url, admins=str(ADMIN)) | SLOW
     await _notice_to_eight(url)
 
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(_got(api)) >= 3)
+        await api.until(lambda: len(_got(api)) >= 3)
         _copy(tmp_path)
-        await _until(lambda: len(_got(api)) == OWNERS)
+        await api.until(lambda: len(_got(api)) == OWNERS)
         if end == "stopped":
             assert await bot.terminates() == 0
         else:
@@ -127,10 +114,10 @@ async def test_an_older_copy_repeats_nothing_of_a_notice_and_says_so(api, tmp_pa
         (tmp_path / "binhyen.db.run").unlink()
 
     admin = api.person(ADMIN)
-    async with running(tmp_path, settings) as bot:
+    async with running(tmp_path, settings | QUICK) as bot:
         await bot.says("older_copy_of_the_database")
         await admin.sees(phrase("restored.told"), within=20)
-        await asyncio.sleep(4)
+        await asyncio.sleep(1)  # at this pace all of them would be out by then
         assert await bot.terminates() == 0
 
     assert _got(api) == Counter({30_000 + number: 1 for number in range(OWNERS)})
@@ -139,27 +126,25 @@ async def test_an_older_copy_repeats_nothing_of_a_notice_and_says_so(api, tmp_pa
     assert found["unknown"] >= 4
 
 
-async def test_a_copy_of_the_stopped_bots_database_repeats_nothing_without_its_number(api, tmp_path):
+async def test_a_copy_of_the_stopped_bots_database_repeats_nothing_without_its_number(api, tmp_path, sqlite_file):
     """As the operator's manual restores it: the folder was moved away, and with it the file outside."""
-    url = sqlite_url(tmp_path)
-    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "2"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
+    url = sqlite_file
+    settings = settings_for(api, url, admins=str(ADMIN)) | SLOW
     await _notice_to_eight(url)
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(_got(api)) >= 3)
+        await api.until(lambda: len(_got(api)) >= 3)
         assert await bot.terminates() == 0
     _copy(tmp_path)
-    async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(_got(api)) == OWNERS)
+    async with running(tmp_path, settings | QUICK) as bot:
+        await api.until(lambda: len(_got(api)) == OWNERS)
         assert await bot.terminates() == 0
     _put_back(tmp_path)
     (tmp_path / "binhyen.db.run").unlink()
 
-    async with running(tmp_path, settings) as bot:
+    async with running(tmp_path, settings | QUICK) as bot:
         await bot.says("older_copy_of_the_database")
         await api.person(ADMIN).sees(phrase("restored.told"), within=20)
-        await asyncio.sleep(4)
+        await asyncio.sleep(1)  # at this pace all of them would be out by then
         assert await bot.terminates() == 0
 
     assert _got(api) == Counter({30_000 + number: 1 for number in range(OWNERS)})
@@ -168,25 +153,23 @@ async def test_a_copy_of_the_stopped_bots_database_repeats_nothing_without_its_n
 async def test_an_older_copy_repeats_nothing_of_a_notice_on_postgresql(api, tmp_path, postgresql_engine, postgres):
     url = url_of(postgresql_engine)
     name = make_url(url).database
-    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "2"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
+    settings = settings_for(api, url, admins=str(ADMIN)) | SLOW
     await _notice_to_eight(url)
 
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(_got(api)) >= 3)
+        await api.until(lambda: len(_got(api)) >= 3)
         assert await bot.terminates() == 0
     await postgresql_engine.dispose()
     await postgres.run(f"CREATE DATABASE {name}_copy TEMPLATE {name} STRATEGY file_copy")
-    async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(_got(api)) == OWNERS)
+    async with running(tmp_path, settings | QUICK) as bot:
+        await api.until(lambda: len(_got(api)) == OWNERS)
         assert await bot.terminates() == 0
     await postgres.run(f"DROP DATABASE {name} WITH (FORCE)", f"ALTER DATABASE {name}_copy RENAME TO {name}")
 
-    async with running(tmp_path, settings) as bot:
+    async with running(tmp_path, settings | QUICK) as bot:
         await bot.says("older_copy_of_the_database")
         await api.person(ADMIN).sees(phrase("restored.told"), within=20)
-        await asyncio.sleep(4)
+        await asyncio.sleep(1)  # at this pace all of them would be out by then
         assert await bot.terminates() == 0
 
     assert _got(api) == Counter({30_000 + number: 1 for number in range(OWNERS)})
@@ -198,17 +181,15 @@ def _got_more(api: FakeBotApi, than: int) -> bool:
 
 
 @pytest.mark.parametrize("end", ["stopped", "killed"])
-async def test_the_newest_database_is_not_taken_for_a_copy(api, tmp_path, end):
-    url = sqlite_url(tmp_path)
+async def test_the_newest_database_is_not_taken_for_a_copy(api, tmp_path, sqlite_file, end):
+    url = sqlite_file
     settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "4"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
     await _notice_to_eight(url)
 
     for _ in range(2):
         async with running(tmp_path, settings) as bot:
             so_far = len(_got(api))
-            await _until(partial(_got_more, api, so_far))
+            await api.until(partial(_got_more, api, so_far))
             if end == "stopped":
                 assert await bot.terminates() == 0
             else:
@@ -216,7 +197,7 @@ async def test_the_newest_database_is_not_taken_for_a_copy(api, tmp_path, end):
             assert "older_copy" not in bot.output
     async with running(tmp_path, settings) as bot:
         await bot.becomes(ready=True)
-        await _until(lambda: (sum(_got(api).values())) >= OWNERS - (2 if end == "killed" else 0))
+        await api.until(lambda: (sum(_got(api).values())) >= OWNERS - (2 if end == "killed" else 0))
         await asyncio.sleep(1)
         assert await bot.terminates() == 0
         assert "older_copy" not in bot.output

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.botapi.server import FakeBotApi
 from bot.settings import Settings
 from channels.port import Recipient
 from commands import doctor
 from db.engine import Sessions
 from db.tables.officers import Officer, Role
 from officers.accounts import actor_for, revoke_officer, sync_administrators
-from tests.botapi import FakeBotApi
 from tests.conftest import KEYS
 from tests.factories import Factory
 from tests.processes import running, settings_for, sqlite_url
@@ -123,23 +123,22 @@ async def test_the_doctor_and_the_start_say_so(tmp_path: Path, sqlite_engine, no
     assert [one.line for one in found if "ADMIN_IDS" in one.line and one.verdict is doctor.Verdict.WRONG]
 
 
-async def test_a_start_says_in_its_log_that_somebody_stays_revoked(tmp_path: Path):
-    async with FakeBotApi(rate=None) as api:
-        settings = settings_for(api, sqlite_url(tmp_path), admins="900,901")
-        admin = api.person(901)
-        async with running(tmp_path, settings) as bot:
-            admin.sends("/canbo")
-            await admin.sees(phrase("officers.shown"))
-            admin.presses(phrase("button.revoke"))
-            await admin.sees(phrase("officers.ask_whom"))
-            admin.presses("Quản trị 900")
-            await admin.sees("Quản trị 900")
-            admin.presses(phrase("button.revoke_yes"))
-            await admin.sees("ADMIN_IDS")
-            assert await bot.terminates() == 0
-        async with running(tmp_path, settings) as bot:
-            await bot.says("administrators_stay_revoked")
-            lost = api.person(900)
-            lost.sends("/canbo")
-            await lost.sees(phrase("refused.officers"))
-            assert await bot.terminates() == 0
+async def test_a_start_says_in_its_log_that_somebody_stays_revoked(api: FakeBotApi, tmp_path: Path):
+    settings = settings_for(api, sqlite_url(tmp_path), admins="900,901")
+    admin = api.person(901)
+    async with running(tmp_path, settings) as bot:
+        admin.sends("/canbo")
+        await admin.sees(phrase("officers.shown"))
+        admin.presses(phrase("button.revoke"))
+        await admin.sees(phrase("officers.ask_whom"))
+        admin.presses("Quản trị 900")
+        await admin.sees("Quản trị 900")
+        admin.presses(phrase("button.revoke_yes"))
+        await admin.sees("ADMIN_IDS")
+        assert await bot.terminates() == 0
+    async with running(tmp_path, settings) as bot:
+        await bot.says("administrators_stay_revoked")
+        lost = api.person(900)
+        lost.sends("/canbo")
+        await lost.sees(phrase("refused.officers"))
+        assert await bot.terminates() == 0

@@ -18,7 +18,7 @@ import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,29 +28,18 @@ import pytest
 import time_machine
 from structlog.testing import capture_logs
 
+from bench.botapi.server import FakeBotApi
 from bot import supervision
 from bot.app import run
 from bot.settings import Settings
 from bot.supervision import LoopEnded, Ticks, supervised
 from db.lock import _LOCK, Ended, Superseded
 from db.sealing import new_master_key
-from tests.botapi import FakeBotApi
 from tests.processes import running, settings_for, sqlite_url, url_of
+from tests.serving import until
 from tests.test_run import queue, states
 
 ADMIN = 900
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[FakeBotApi]:
-    async with FakeBotApi(rate=None) as server:
-        yield server
-
-
-async def _until(holds: Callable[[], bool], within: float = 40.0) -> None:
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 (the server has no event for everything)
-            await asyncio.sleep(0.01)
 
 
 def _native(engine: Any) -> str:
@@ -137,16 +126,14 @@ async def _holders(engine: Any) -> int:
 async def test_sends_under_way_when_the_lock_was_lost_are_neither_lost_nor_doubled(api, tmp_path, postgresql_engine):
     url = url_of(postgresql_engine)
     settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "200"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
     await queue(url, 200)
     api.latency = 0.5
 
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(api.sent) > 20)
+        await api.until(lambda: len(api.sent) > 20)
         await _end_sessions(postgresql_engine)
         await bot.says("lock_taken_again")
-        await _until(lambda: len(_chats(api)) == 200)
+        await api.until(lambda: len(_chats(api)) == 200)
         await bot.becomes(ready=True)
         assert await bot.terminates() == 0
 
@@ -236,7 +223,7 @@ def _settings(folder: Path, api: FakeBotApi) -> Settings:
 async def test_the_first_loop_that_ends_by_itself_ends_the_process_with_a_reference(api, tmp_path, loop):
     with capture_logs() as logs:
         process = asyncio.create_task(run(_settings(tmp_path, api), stopping=asyncio.Event()))
-        await _until(lambda: any(task.get_name() == "lock" for task in asyncio.all_tasks()), within=20)
+        await until(lambda: any(task.get_name() == "lock" for task in asyncio.all_tasks()), within=20)
         await asyncio.sleep(0.2)  # all of them have begun
         victim = next(task for task in asyncio.all_tasks() if task.get_name() == loop)
         victim.cancel()
@@ -322,27 +309,26 @@ def test_superseded_is_said_in_a_sentence():
 
 
 @pytest.mark.parametrize("latency", [0.3, 3.0])
-async def test_sigterm_with_200_sends_under_way_repeats_nothing_unmarked_and_loses_nothing(api, tmp_path, latency):
-    url = sqlite_url(tmp_path)
-    settings = settings_for(api, url, admins=str(ADMIN)) | {"RATE_TELEGRAM": "1000"}
-    async with running(tmp_path, settings) as bot:
-        assert await bot.terminates() == 0
-    await queue(url, 400)
+async def test_sigterm_with_200_sends_under_way_repeats_nothing_unmarked_and_loses_nothing(
+    api, tmp_path, sqlite_file, latency
+):
+    settings = settings_for(api, sqlite_file, admins=str(ADMIN)) | {"RATE_TELEGRAM": "1000"}
+    await queue(sqlite_file, 400)
     api.latency = latency
 
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(api.sent) >= 100)
+        await api.until(lambda: len(api.sent) >= 100)
         began = time.monotonic()
         assert await bot.terminates(within=20) == 0
         assert time.monotonic() - began < 15, "systemd's TimeoutStopSec"
 
-    found = await states(url)
+    found = await states(sqlite_file)
     assert set(found) <= {"sent", "pending"}, "what was under way had its time"
     assert found["sent"] == len(api.sent)
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(api.sent) >= 400)
+        await api.until(lambda: len(api.sent) >= 400)
         assert await bot.terminates(within=20) == 0
-    assert await states(url) == {"sent": 400}
+    assert await states(sqlite_file) == {"sent": 400}
     _nothing_doubled(api)
 
 
@@ -352,11 +338,11 @@ async def test_sigterm_in_the_middle_of_a_flood_of_updates_answers_each_of_them_
     async with running(tmp_path, settings) as bot:
         for person in people:
             person.sends("/khancap")
-        await _until(lambda: len(api.sent) >= 5)
+        await api.until(lambda: len(api.sent) >= 5)
         assert await bot.terminates(within=20) == 0
 
     async with running(tmp_path, settings) as bot:
-        await _until(lambda: len(_chats(api)) >= 60)
+        await api.until(lambda: len(_chats(api)) >= 60)
         await asyncio.sleep(1)
         assert await bot.terminates(within=20) == 0
 

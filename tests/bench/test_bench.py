@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.__main__ import bench, line
-from bench.server import Arrivals, Server
+from bench.botapi.fast import Server
+from bench.botapi.meter import Arrivals
 from bench.tools import Result
 
 

@@ -17,6 +17,8 @@ from pydantic import SecretStr
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bench.botapi.server import FakeBotApi
+from bench.botapi.telegram import TOKEN
 from bot.app import open_database
 from bot.settings import Settings
 from channels.port import Outgoing, Recipient
@@ -27,7 +29,6 @@ from db.tables.deliveries import Delivery, DeliveryState
 from deliveries.ledger import Lane, open_delivery
 from officers.accounts import first_invitation
 from officers.permissions import Role
-from tests.botapi import TOKEN, FakeBotApi
 from tests.factories import Factory
 
 #: The clock of these tests; far from any real one.

@@ -19,12 +19,13 @@ from telegram.error import BadRequest, TelegramError
 from telegram.ext import Application
 from telegram.request import BaseRequest
 
+from bench.botapi.faults import Fault
+from bench.botapi.server import FakeBotApi
 from bot.logs import configure_logs, name_of
 from bot.settings import BadSettings, Settings
 from channels.port import TryLater
 from channels.telegram.channel import TelegramChannel
 from channels.telegram.request import TelegramRequest
-from tests.botapi import FakeBotApi, Fault
 from texts.refusal import Refusal
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +159,7 @@ async def test_an_update_nobody_can_read_is_not_logged(output, words):
     malformed = {"update_id": 1, "message": {"text": words, "date": words}}
 
     async with FakeBotApi(TOKEN) as api:
-        api.push_raw(malformed)
+        api.updates.push_raw(malformed)
         bot = Bot(TOKEN, base_url=f"{api.url}/bot", base_file_url=f"{api.url}/file/bot")
         async with bot:
             with pytest.raises((TypeError, ValueError)):

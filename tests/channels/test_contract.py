@@ -15,6 +15,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bench.botapi.server import FakeBotApi
 from bot.app import channels_of
 from bot.metrics import Metrics
 from bot.settings import Settings
@@ -25,7 +26,6 @@ from channels.telegram.channel import TelegramChannel
 from channels.wording import plain
 from conversations.inbound import InboundStore, waiting_updates
 from db.engine import Sessions
-from tests.botapi import FakeBotApi
 from tests.channels.mail_drop import MailDrop
 from tests.conftest import KEYS
 from tests.worlds import Clock

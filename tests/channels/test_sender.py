@@ -19,6 +19,8 @@ from telegram.error import (
     TimedOut,
 )
 
+from bench.botapi.faults import Fault
+from bench.botapi.server import FakeBotApi
 from channels.api import NoAnswer, Unreachable, api_id
 from channels.port import (
     Attachment,
@@ -38,7 +40,6 @@ from channels.port import (
 from channels.sender import Sender
 from channels.telegram.channel import TelegramChannel
 from channels.wording import plain
-from tests.botapi import FakeBotApi, Fault
 
 CALLBACKS = {(0, 0): "cb-a", (0, 1): "cb-b", (1, 0): "cb-c"}
 BUTTONS = ((Button("Đã nhận", "ack"), Button("Mở", url="https://x.vn")), (Button("Huỷ", "cancel"),))
@@ -62,12 +63,6 @@ async def load_media(media_id: int) -> Media:
 
 def attached(*ids: int) -> tuple[Attachment, ...]:
     return tuple(Attachment(STORE[media_id].kind, media_id) for media_id in ids)
-
-
-@pytest.fixture
-async def api():
-    async with FakeBotApi(rate=None) as server:
-        yield server
 
 
 @pytest.fixture

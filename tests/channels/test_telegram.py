@@ -12,10 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
+from bench.botapi.faults import Fault
+from bench.botapi.server import FakeBotApi
 from channels.api import CannotFetch, NoAnswer, Unreachable, call, fetch_file
 from channels.telegram.channel import TelegramChannel, usable
 from channels.telegram.request import TelegramRequest
-from tests.botapi import FakeBotApi, Fault
 
 SECRET = "s3cret_-"
 
@@ -114,9 +115,9 @@ async def test_ids_that_start_again_lower_are_not_missed(api):
     async with receiving(channel_for(api, poll_seconds=1), stored):
         api.person(11).sends("trước")
         await stored.until(1)
-        polls = api.polls
-        await until(lambda: api.polls >= polls + 2)
-        api._next_update = 5
+        polls = api.updates.polls
+        await until(lambda: api.updates.polls >= polls + 2)
+        api.updates.next_id = 5
         api.person(11).sends("sau")
         await stored.until(2)
 
@@ -130,7 +131,7 @@ async def test_every_type_of_update_is_asked_for_by_name_and_menus_are_set(api):
     ]
 
     async with receiving(channel_for(api, menus=menus), Stored()):
-        await until(lambda: api.polls)
+        await until(lambda: api.updates.polls)
 
     polls = [parameters for method, parameters in api.calls if method == "getUpdates"]
     assert {"message_reaction", "chat_member", "my_chat_member", "callback_query"} <= set(polls[0]["allowed_updates"])
@@ -140,8 +141,8 @@ async def test_every_type_of_update_is_asked_for_by_name_and_menus_are_set(api):
 
 async def test_an_update_without_an_id_is_dropped_and_the_others_are_kept(api):
     stored = Stored()
-    api.push_raw({"message": {"text": "secret words"}})
-    api.push("message", {"text": "odd, but not ours to judge"})
+    api.updates.push_raw({"message": {"text": "secret words"}})
+    api.updates.push("message", {"text": "odd, but not ours to judge"})
 
     with capture_logs() as logs:
         async with receiving(channel_for(api), stored):
@@ -158,7 +159,7 @@ async def test_nothing_but_nonsense_does_not_make_it_spin(api):
         waits.append(seconds)
         await asyncio.sleep(0.001)
 
-    api.push_raw({"no": "id"})
+    api.updates.push_raw({"no": "id"})
     channel = channel_for(api, sleep=sleep)
     async with receiving(channel, Stored()):
         await until(lambda: len(waits) >= 9)
@@ -219,8 +220,8 @@ async def test_a_webhook_set_by_somebody_else_is_taken_away_again(api):
 
     async with receiving(channel, stored):
         await until(lambda: channel.health.state == "up")
-        api.webhook["url"] = "http://127.0.0.1:9/elsewhere"
-        await until(lambda: not api.webhook["url"])
+        api.updates.webhook["url"] = "http://127.0.0.1:9/elsewhere"
+        await until(lambda: not api.updates.webhook["url"])
         api.person(11).sends("tin")
         await stored.until(1)
 
@@ -228,7 +229,7 @@ async def test_a_webhook_set_by_somebody_else_is_taken_away_again(api):
 async def test_it_stops_at_once_while_a_poll_is_open(api):
     async with started(channel_for(api, poll_seconds=50)) as channel:
         task = asyncio.create_task(channel.receive(Stored()))
-        await until(lambda: api.polls >= 2)
+        await until(lambda: api.updates.polls >= 2)
         began = asyncio.get_running_loop().time()
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -243,9 +244,9 @@ async def test_with_a_webhook_telegram_is_told_where_and_with_which_secret(api):
     async with receiving(channel, Stored()):
         await until(lambda: channel.health.state == "up")
 
-    assert api.webhook["url"] == "http://127.0.0.1:9/telegram/webhook"
-    assert api.webhook["secret"] == SECRET
-    assert api.polls == 0
+    assert api.updates.webhook["url"] == "http://127.0.0.1:9/telegram/webhook"
+    assert api.updates.webhook["secret"] == SECRET
+    assert api.updates.polls == 0
 
 
 @pytest.mark.parametrize(
