@@ -33,7 +33,8 @@ from handlers.words import Words
 from media.files import keep_media
 from officers.permissions import Permission, require
 from texts.refusal import Refusal
-from texts.times import parse_when, say_time, say_when
+from texts.times import say_time, say_when
+from texts.when import parse_when
 from unit.quiet import is_quiet, quiet_ends
 
 _NOW, _SKIP, _SEND, _LATER, _NAMES = "now", "skip", "send", "later", "names"

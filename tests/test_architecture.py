@@ -410,3 +410,19 @@ def test_every_package_is_listed():
     there = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")}
 
     assert sorted(listed) == sorted(".".join(path.relative_to(ROOT).parts) for path in there)
+
+
+#: Longer than a reader takes in at once, and why.
+LONG = {
+    "db/migrations/versions/0001_first_tables.py": "made by a tool from the tables, and frozen with the first release"
+}
+
+
+def test_no_module_is_longer_than_a_reader_takes_in():
+    long = {path for path in SOURCES if len((ROOT / path).read_text("utf-8").splitlines()) > 400}
+    assert long - LONG.keys() == set()
+
+
+def test_what_runs_and_supervises_stays_small():
+    lines = [len(path.read_text("utf-8").splitlines()) for path in (ROOT / "bot").glob("*.py")]
+    assert sum(lines) < 2500

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texts.refusal import Refusal
-from texts.times import parse_when, say_date, say_number, say_time, say_when
+from texts.times import say_date, say_number, say_time, say_when
+from texts.when import parse_when
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 # A Wednesday.
