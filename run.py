@@ -4,7 +4,7 @@
     python3 run.py init      the few settings, and the first administrator's invitation
     python3 run.py run       the bot
     python3 run.py doctor    is this unit set up right?
-    python3 run.py test      the tests (arguments go to pytest)
+    python3 run.py test      the tests (arguments go to pytest; --fast: the inner loop)
     python3 run.py check     formatting, lint, types, imports, tests
     python3 run.py lint      the same without the tests
     python3 run.py bench     the measurements

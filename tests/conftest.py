@@ -34,6 +34,33 @@ NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 DATABASES = os.environ.get("TEST_DATABASES", "sqlite,postgresql").split(",")
 
 
+#: Tests of processes, browsers, floods and days; and what a second database or channel is asked once more.
+_SLOW_FOLDERS = {"attacks", "bench", "browser", "demo", "deploy"}
+_SLOW_KINDS = {"postgresql", "web", "text"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fast` is for the inner loop; everything runs without it."""
+    parser.addoption("--fast", action="store_true", help="rules and conversations, once each: SQLite, one channel")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `--fast` leaves out."""
+    if not config.getoption("fast"):
+        return
+    fast = [item for item in items if _is_fast(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(fast)])
+    items[:] = fast
+
+
+def _is_fast(item: pytest.Item) -> bool:
+    place = item.path.relative_to(Path(__file__).parent).parts
+    if len(place) == 1 and place[0] not in ("test_architecture.py", "test_documents.py"):
+        return False
+    named = item.name.partition("[")[2].rstrip("]").split("-")
+    return not (_SLOW_FOLDERS & set(place) or _SLOW_KINDS & set(named) or "postgresql" in item.name)
+
+
 @pytest.fixture
 def now() -> datetime:
     """A fixed instant."""
