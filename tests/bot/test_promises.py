@@ -7,6 +7,7 @@ import ast
 import re
 import tomllib
 from datetime import timedelta
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def normal(name: str) -> str:
 # --- settings ---
 
 
+@cache
 def reads() -> set[str]:
     """The names of settings that anything reads; the class that describes them does not count."""
     found = set()
@@ -112,6 +114,7 @@ def test_the_test_that_shows_a_promise_exists(where):
 # --- packages ---
 
 
+@cache
 def imported(*folders: str) -> set[str]:
     """The distributions that Python files import from."""
     names = set()

@@ -26,7 +26,7 @@ from tests.worlds import KINDS, Clock, Person, Shown, World, open_world, phrase
 from texts.folding import fold
 
 #: More than any platform takes buttons; where one channel is as good as another, and where each is walked.
-MANY, SOME = 250, 25
+MANY, SOME = 120, 25
 MOST_BUTTONS = SIZE + 6
 
 
