@@ -40,6 +40,7 @@ from channels.channel import Channel
 from channels.memory import MemoryGateway
 from channels.port import MediaKind, Recipient
 from channels.wording import catalogue, plain
+from conversations.languages import language_of
 from db.engine import Sessions
 from db.tables.officers import Role
 from deliveries.claims import next_due_at
@@ -324,9 +325,14 @@ class Mail:
 
     def __init__(self, sessions: Sessions, clock: Clock) -> None:
         self._folder = TemporaryDirectory(prefix="binhyen-mail-")
-        self.gateway = MailDrop(sessions, Path(self._folder.name), clock=clock)
+        self.gateway = MailDrop(sessions, Path(self._folder.name), clock=clock, language_of=self._language)
+        self._sessions = sessions
         self._log: dict[str, list[Shown]] = {}
         self._letters = itertools.count(1)
+
+    async def _language(self, address: str) -> str:
+        async with self._sessions.reading() as session:
+            return await language_of(session, Recipient(self.name, address))
 
     async def close(self) -> None:
         """Take the folder away."""

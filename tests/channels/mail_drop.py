@@ -30,9 +30,9 @@ class MailDrop(TextGateway):
     limits = Limits()
 
     def __init__(
-        self, sessions: Sessions, folder: Path, *, clock: Clock, menus: Sequence[Mapping[str, Any]] = ()
+        self, sessions: Sessions, folder: Path, *, clock: Clock, menus: Sequence[Mapping[str, Any]] = (), **more: Any
     ) -> None:
-        super().__init__(sessions, clock=clock)
+        super().__init__(sessions, clock=clock, **more)
         self.menus = menus
         self._in, self._out = folder / "in", folder / "out"
         self._health = Health()

@@ -82,8 +82,6 @@ class Ward:
         self._of[person.name] = language
         async with self.world.sessions.begin() as session:
             await choose_language(session, person.chat, language)
-        if self.world.port.name == "text":  # its menus are the channel's own words
-            self.world.port.gateway.languages[person.chat.address] = language
         return person
 
     async def joins(self, name: str) -> Person:
@@ -133,7 +131,7 @@ def _label(person: Person, piece: str) -> str:
 
 
 @pytest.fixture(
-    params=[("telegram", "en"), ("telegram", "vi"), ("web", "en"), ("text", "vi")], ids=lambda param: "-".join(param)
+    params=[("telegram", "en"), ("telegram", "vi"), ("web", "en"), ("mail", "vi")], ids=lambda param: "-".join(param)
 )
 async def ward(request: pytest.FixtureRequest, sqlite_engine, clock: Clock) -> AsyncIterator[Ward]:
     kind, first = request.param
