@@ -111,7 +111,11 @@ async def choose(turn: Turn, code: str) -> None:
         raise Refusal("button.unknown")
     await choose_language(turn.session, turn.chat, code)
     turn.language = code
-    await turn.say("language.chosen", buttons=_first_buttons(turn))
+    talk = await conversation.present(turn)
+    if talk is None:
+        await turn.say("language.chosen", buttons=_first_buttons(turn))
+    else:  # the question that is open goes on; a menu beside it would lead away from it
+        await conversation.ask_again(turn, talk, turn.html("language.noted"))
 
 
 async def on_emergency(update: Update, context: Context) -> None:

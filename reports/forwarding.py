@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast, get_args
 
@@ -10,6 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.port import Attachment, MediaKind, Outgoing, Point, Recipient
+from conversations.languages import language_of
 from db.engine import keys_of
 from db.sealing import CannotUnseal
 from db.statements import erase_rows
@@ -37,7 +39,7 @@ from reports.facts import (
     Taken,
     Untaken,
 )
-from reports.messages import card_rewritten, card_shown, handling_buttons, take_button
+from reports.messages import card_noted, card_rewritten, card_shown, handling_buttons, take_button
 from reports.sealing import ReportBox, unseal_link
 from unit.policy import Policy
 
@@ -163,6 +165,7 @@ async def rewrite_forwards(
     languages = {officer.chat: officer.language for officer in may_read}
     card = await read_card(session, report, now=now)
     done: set[tuple[str, str, str]] = set()
+    told: set[Recipient] = set()
     for delivery in shown:
         chat = Recipient(delivery.channel, delivery.address)
         message_id = message_id_of(session, delivery)
@@ -172,19 +175,41 @@ async def rewrite_forwards(
         done.add(place)
         language = languages[chat]
         buttons = handling_buttons(card.report, language) if chat == mine else ()
-        await open_delivery(
-            session,
-            card_rewritten(card, note, language, zone=policy.zone, buttons=buttons),
-            to=chat,
-            key=f"report:{report.id}/shown:{delivery.id}/edit:{now.isoformat()}",
-            origin=f"report:{report.id}",
-            lane=Lane.REPORT,
-            edits=message_id,
-            purpose=Purpose.FORWARD,
-            subject_id=report.id,
-            now=now,
-        )
+        rewritten = card_rewritten(card, note, language, zone=policy.zone, buttons=buttons)
+        if chat in told:
+            rewritten = replace(rewritten, brief="")  # of several cards one says it, where nothing can be rewritten
+        elif not rewritten.text:
+            said = card_noted(card, note, language, zone=policy.zone)
+            await _queue(session, report, said, chat, key=f"noted:{chat}/{now.isoformat()}", now=now)
+        told.add(chat)
+        key = f"shown:{delivery.id}/edit:{now.isoformat()}"
+        await _queue(session, report, rewritten, chat, key=key, edits=message_id, now=now)
     return {Recipient(channel, address) for channel, address, _ in done}
+
+
+async def _queue(
+    session: AsyncSession,
+    report: Report,
+    said: Outgoing,
+    chat: Recipient,
+    *,
+    key: str,
+    now: datetime,
+    edits: str | None = None,
+) -> None:
+    """Queue what has become of a report for somebody who was shown it; an edit goes on being the card."""
+    await open_delivery(
+        session,
+        said,
+        to=chat,
+        key=f"report:{report.id}/{key}",
+        origin=f"report:{report.id}",
+        lane=Lane.REPORT,
+        edits=edits,
+        purpose=Purpose.FORWARD if edits else None,
+        subject_id=report.id if edits else None,
+        now=now,
+    )
 
 
 async def read_card(session: AsyncSession, report: Report, *, now: datetime) -> Card:
@@ -210,7 +235,7 @@ async def tell_reporter(
     """Queue a word to whoever sent the report, while the link to them lives; their address stays sealed.
 
     Args:
-        words: What is said, in the language of the report.
+        words: What is said, in the language its writer has chosen since, or wrote in.
         what: What it is about; it is said once.
 
     Returns:
@@ -221,7 +246,7 @@ async def tell_reporter(
         return False
     await open_delivery(
         session,
-        words(report.language),
+        words(await language_of(session, chat, otherwise=report.language)),
         to=chat,
         key=f"report:{report.id}/{what}",
         origin=f"report:{report.id}",

@@ -32,6 +32,10 @@ from texts.times import say_time
 # --- to officers ---
 
 
+#: What surely fits one message (4,096 on Telegram and on our page), whatever stands over and under it by now.
+_ONE_MESSAGE = 3500
+
+
 def card_shown(card: Card, notes: Sequence[Note], language: str, *, zone: ZoneInfo, buttons: Rows = ()) -> Outgoing:
     """The message that shows a report to an officer, with what there is to say about it. Nothing in it tells who sent
     it."""
@@ -42,11 +46,26 @@ def card_shown(card: Card, notes: Sequence[Note], language: str, *, zone: ZoneIn
 
 
 def card_rewritten(card: Card, note: Note, language: str, *, zone: ZoneInfo, buttons: Rows = ()) -> Outgoing:
-    """A card that was shown before, once something happened: where messages cannot be edited, that alone is said."""
+    """A card that was shown before, once something happened: where messages cannot be edited, that alone is said.
+
+    A card that may have left as several messages keeps its text, of which only the last could be rewritten, and gets
+    its buttons; `card_noted` says the rest.
+    """
     shown = card_shown(card, [note], language, zone=zone, buttons=buttons)
+    if is_long(shown):
+        return replace(shown, text="", entities=(), brief="", attachments=(), point=None)
+    return replace(shown, brief=card_noted(card, note, language, zone=zone).text, attachments=(), point=None)
+
+
+def card_noted(card: Card, note: Note, language: str, *, zone: ZoneInfo) -> Outgoing:
+    """What happened to a report, in a line that names it."""
     line = Html(note_markup(note, language, zone=zone))
-    brief = plain(language, "forward.brief", number=card.report.number, line=line)
-    return replace(shown, brief=brief, attachments=(), point=None)
+    return from_html(html(language, "forward.brief", number=card.report.number, line=line), language)
+
+
+def is_long(shown: Outgoing) -> bool:
+    """Whether a card may have been more than one message of any channel that edits."""
+    return len(shown.text.encode("utf-16-le")) // 2 > _ONE_MESSAGE
 
 
 def _heading(report: ReportFacts, language: str, *, zone: ZoneInfo) -> str:
@@ -145,7 +164,8 @@ def _inbox_button(language: str) -> Rows:
 
 def taken_told(report: ReportFacts, language: str, *, at: datetime, zone: ZoneInfo) -> Outgoing:
     """An officer has taken the report; the reporter may end contact."""
-    stop = ((button(language, "button.stop", "report.stop", report.id),),)
+    # Asks once more: it cannot be undone, and where buttons are numbers a number may be meant as an answer.
+    stop = ((button(language, "button.stop", "report.stop_ask", report.id, once=False),),)
     return message(language, "report.taken", buttons=stop, number=report.number, time=say_time(at, zone))
 
 
@@ -154,7 +174,6 @@ def question_asked(report: ReportFacts, question: str, language: str) -> Outgoin
     buttons = (
         (
             button(language, "button.answer", "report.answer", report.id, once=False),
-            # Asks once more: where buttons are numbers, a number may be meant as the answer.
             button(language, "button.stop", "report.stop_ask", report.id, once=False),
         ),
     )

@@ -475,9 +475,12 @@ async def test_stop_ends_contact_for_good(world, lan, duty, typed):
     lan.sees(phrase("track.taken"))
 
 
-async def test_the_button_ends_contact_too(lan, duty):
+async def test_the_button_ends_contact_too_when_it_is_pressed_again_where_it_asks(lan, duty):
     await reports(lan)
     await duty.presses("Nhận xử lý")
+    await lan.presses("Dừng liên lạc")
+    lan.sees(phrase("report.stop_sure"))
+    lan.sees_not(phrase("report.stopped"))
     await lan.presses("Dừng liên lạc")
     lan.sees(phrase("report.stopped"))
 
